@@ -1,0 +1,104 @@
+// swift-tools-version: 6.1
+// Targets stand in the order of docs/architecture.md: a target imports only targets above it
+// (Tests/ArchitectureTests holds that).
+import PackageDescription
+
+/// Strict everywhere: what the compiler can check, a reviewer need not.
+let strict: [SwiftSetting] = [
+  .swiftLanguageMode(.v6),
+  .enableUpcomingFeature("ExistentialAny"),
+  .enableUpcomingFeature("InternalImportsByDefault"),
+  .enableUpcomingFeature("MemberImportVisibility"),
+]
+
+/// C kernels are dispatched at run time, so no `-march` here. Contraction to FMA is off: the same
+/// log must give the same bits on every machine.
+let cSettings: [CSetting] = [.unsafeFlags(["-O3", "-ffp-contract=off", "-fno-fast-math"])]
+
+let argumentParser: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
+let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
+let yams: Target.Dependency = .product(name: "Yams", package: "Yams")
+let nioCore: Target.Dependency = .product(name: "NIOCore", package: "swift-nio")
+let nioPosix: Target.Dependency = .product(name: "NIOPosix", package: "swift-nio")
+let hummingbird: Target.Dependency = .product(name: "Hummingbird", package: "hummingbird")
+let hummingbirdTesting: Target.Dependency = .product(name: "HummingbirdTesting", package: "hummingbird")
+let lifecycle: Target.Dependency = .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
+let unixSignals: Target.Dependency = .product(name: "UnixSignals", package: "swift-service-lifecycle")
+let histogram: Target.Dependency = .product(name: "Histogram", package: "hdrhistogram-swift")
+
+func library(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+  .target(name: name, dependencies: dependencies, exclude: ["README.md"], swiftSettings: strict)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency], resources: [Resource] = []) -> Target {
+  .testTarget(name: name + "Tests", dependencies: dependencies, resources: resources, swiftSettings: strict)
+}
+
+let package = Package(
+  name: "millrace",
+  products: [.executable(name: "millrace", targets: ["millrace"])],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+    .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+    .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+    .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
+    .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+    .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
+  ],
+  targets: [
+    // C: system libraries, generated messages, kernels.
+    .systemLibrary(name: "CKafka", pkgConfig: "rdkafka", providers: [.apt(["librdkafka-dev"])]),
+    .target(
+      name: "CMessages", exclude: ["README.md"], cSettings: cSettings,
+      linkerSettings: [.linkedLibrary("protobuf-c")]),
+    .target(
+      name: "CSimdJSON", exclude: ["README.md"], cxxSettings: [.unsafeFlags(["-O3"])],
+      linkerSettings: [.linkedLibrary("simdjson")]),
+    .target(name: "CKernels", exclude: ["README.md"], cSettings: cSettings),
+    // Foundations.
+    library("Telemetry"),
+    library("Settings", [yams]),
+    library("Kernels", ["CKernels"]),
+    // What a model is and how it learns. No IO but files.
+    library("Model", ["Settings", "Kernels"]),
+    library("Events", ["Model", "CMessages", "CSimdJSON"]),
+    library("UpdateLog", ["Model", "Kernels", "CKernels"]),
+    library("Learning", ["Events", "UpdateLog", "Model"]),
+    // Bytes on wires.
+    library("Kafka", ["CKafka", "Telemetry", logging]),
+    library("EmbeddedBroker", [nioCore, nioPosix, logging]),
+    // Roles.
+    library("Serving", ["Kafka", "Learning", "UpdateLog", "Events", "Model", "Telemetry", logging]),
+    library("Training", ["Serving", "Kafka", "Learning", "UpdateLog", "Events", "Model", "Telemetry", logging]),
+    library("Operations", ["Settings", "Model", "Telemetry", logging, hummingbird, lifecycle]),
+    library("LoadTest", ["Settings", "Kafka", "Events", "Model", histogram, logging]),
+    library("Demo", ["Kafka", "Events", "Model", "Telemetry", logging]),
+    .executableTarget(
+      name: "millrace",
+      dependencies: [
+        "Demo", "LoadTest", "Operations", "Training", "Serving", "EmbeddedBroker", "Kafka", "Learning",
+        "UpdateLog", "Events", "Model", "Kernels", "Settings", "Telemetry", argumentParser, logging,
+        lifecycle, unixSignals,
+      ],
+      exclude: ["README.md"], swiftSettings: strict),
+    // Tests mirror the targets.
+    tests("Architecture", []),
+    tests("Telemetry", ["Telemetry"]),
+    tests("Settings", ["Settings"]),
+    tests("Kernels", ["Kernels", "CKernels"]),
+    tests("Model", ["Model", "Settings"]),
+    tests("Events", ["Events", "Model"]),
+    tests("UpdateLog", ["UpdateLog", "Model", "Kernels"]),
+    tests("Learning", ["Learning", "UpdateLog", "Events", "Model"]),
+    tests("Kafka", ["Kafka", "EmbeddedBroker"]),
+    tests("EmbeddedBroker", ["EmbeddedBroker"]),
+    tests("Serving", ["Serving", "Training", "Kafka", "EmbeddedBroker", "Learning", "UpdateLog", "Events", "Model"]),
+    tests("Operations", ["Operations", hummingbirdTesting]),
+    tests("LoadTest", ["LoadTest"]),
+    tests("Demo", ["Demo"]),
+    tests("CommandLine", []),
+  ],
+  cLanguageStandard: .c11,
+  cxxLanguageStandard: .cxx17
+)

@@ -1,0 +1,1 @@
+// Wire forms of events, labels, examples and predictions: JSON, protobuf, V2.

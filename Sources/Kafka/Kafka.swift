@@ -1,0 +1,1 @@
+// Typed Kafka client: consumer, producer, admin.

@@ -1,0 +1,1 @@
+// Joiner, trainer and progressive validation as state machines. Sans-IO.

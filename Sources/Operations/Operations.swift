@@ -1,0 +1,1 @@
+// Configuration file, admin HTTP, health, logs.

@@ -1,0 +1,1 @@
+// Replica host and stream predictor: the shells that score.

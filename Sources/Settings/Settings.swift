@@ -1,0 +1,1 @@
+// Typed reading of YAML: every error at once, each with its line.

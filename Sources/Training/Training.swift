@@ -1,0 +1,1 @@
+// The IO shells of joiner and trainer.
