@@ -1,1 +1,0 @@
-// Counters, gauges and histograms that cost no allocation to update, and their Prometheus text.
