@@ -67,7 +67,7 @@ let package = Package(
     library("Learning", ["Events", "UpdateLog", "Model"]),
     // Bytes on wires.
     library("Kafka", ["CKafka", "Telemetry", logging]),
-    library("EmbeddedBroker", [nioCore, nioPosix, logging]),
+    library("EmbeddedBroker", ["CKernels", nioCore, nioPosix, logging]),
     // Roles.
     library("Serving", ["Kafka", "Learning", "UpdateLog", "Events", "Model", "Telemetry", logging]),
     library("Training", ["Serving", "Kafka", "Learning", "UpdateLog", "Events", "Model", "Telemetry", logging]),
@@ -92,7 +92,7 @@ let package = Package(
     tests("UpdateLog", ["UpdateLog", "Model", "Kernels"]),
     tests("Learning", ["Learning", "UpdateLog", "Events", "Model"]),
     tests("Kafka", ["Kafka", "EmbeddedBroker"]),
-    tests("EmbeddedBroker", ["EmbeddedBroker"]),
+    tests("EmbeddedBroker", ["EmbeddedBroker", "CKernels", nioCore, nioPosix, logging]),
     tests("Serving", ["Serving", "Training", "Kafka", "EmbeddedBroker", "Learning", "UpdateLog", "Events", "Model"]),
     tests("Operations", ["Operations", hummingbirdTesting]),
     tests("LoadTest", ["LoadTest"]),

@@ -1,1 +1,2 @@
 #pragma once
+#include "CRC32C.h"
