@@ -1,1 +1,0 @@
-// Typed reading of YAML: every error at once, each with its line.
