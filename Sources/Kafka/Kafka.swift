@@ -1,1 +1,0 @@
-// Typed Kafka client: consumer, producer, admin.
