@@ -61,7 +61,7 @@ let package = Package(
     library("Settings", [yams]),
     library("Kernels", ["CKernels"]),
     // What a model is and how it learns. No IO but files.
-    library("Model", ["Settings", "Kernels"]),
+    library("Model", ["Settings", "Kernels", "CKernels"]),
     library("Events", ["Model", "CMessages", "CSimdJSON"]),
     library("UpdateLog", ["Model", "Kernels", "CKernels"]),
     library("Learning", ["Events", "UpdateLog", "Model"]),

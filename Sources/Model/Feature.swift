@@ -1,0 +1,47 @@
+/// An input of the model, by its name in events.
+public struct Feature: Sendable, Equatable {
+  public enum Kind: UInt8, Sendable, Equatable {
+    /// Each value has a row of its own. Values are texts, whole numbers or booleans.
+    case categorical = 1
+    /// One row, whose value is the transformed number; or, with buckets, one row for each bucket.
+    case numeric = 2
+  }
+
+  public var name: String
+  public var kind: Kind
+  /// Categorical only: ASCII capitals become small letters.
+  public var lowercase: Bool
+  /// Categorical only: how many values one event may carry.
+  public var valuesMax: Int
+  /// Numeric only.
+  public var transform: NumericTransform
+
+  public init(
+    name: String, kind: Kind, lowercase: Bool = false, valuesMax: Int = 1, transform: NumericTransform = NumericTransform()
+  ) {
+    self.name = name
+    self.kind = kind
+    self.lowercase = lowercase
+    self.valuesMax = valuesMax
+    self.transform = transform
+  }
+
+  public static func categorical(_ name: String, lowercase: Bool = false, valuesMax: Int = 1) -> Feature {
+    Feature(name: name, kind: .categorical, lowercase: lowercase, valuesMax: valuesMax)
+  }
+
+  public static func numeric(_ name: String, _ transform: NumericTransform = NumericTransform()) -> Feature {
+    Feature(name: name, kind: .numeric, transform: transform)
+  }
+
+  /// Whether the feature can be a part of a cross: it has one row for each value.
+  public var isCrossable: Bool { kind == .categorical || !transform.buckets.isEmpty }
+}
+
+/// Several features taken together: one row for each combination of values. Absent when any part is absent.
+public struct Cross: Sendable, Equatable {
+  /// Two or more, each categorical or bucketized.
+  public var features: [String]
+
+  public init(_ features: [String]) { self.features = features }
+}

@@ -1,0 +1,345 @@
+// Hot: no allocation, String, existential or Foundation between `begin` and `finish` once buffers have grown.
+
+/// Turns the named values of one event into a row. One for each thread.
+///
+///     assembler.begin()
+///     let index = assembler.index(ofName: name)        // -1: not of this model
+///     if index >= 0, !assembler.categorical(index, value) { … assembler.problem … }
+///     assembler.finish(into: batch)
+///
+/// The row has the features in the order of the specification (values of one feature in the order of the event), then the crosses, then
+/// the bias: the same event gives the same entries in the same order, whatever form and order it came in. A count model's row is the
+/// count row alone.
+public final class FeatureAssembler {
+  /// Why a value was refused.
+  public enum Problem: UInt8, Sendable {
+    case none
+    /// NaN, an infinity, or a number that its transform or the precision of rows makes one.
+    case notFinite
+    /// A text for a number, a fraction for a category, …
+    case wrongType
+    /// More values than the feature declares.
+    case tooManyValues
+  }
+
+  /// The last refusal since `begin`, and the feature that it is about (-1: none).
+  @exclusivity(unchecked) public private(set) var problem = Problem.none
+  @exclusivity(unchecked) public private(set) var problemFeature = -1
+
+  public let specification: ModelSpecification
+  public let featureCount: Int
+  private let isCount: Bool
+  private let entriesMax: Int
+
+  private let slots: UnsafeMutablePointer<FeatureSlot>
+  private let names: FeatureNames
+  /// Bounds and row ids of all buckets of all features, end to end.
+  private let bounds: UnsafeMutablePointer<Double>
+  private let bucketIDs: UnsafeMutablePointer<UInt64>
+  /// Cross c has the parts from `crossEnds[c - 1]` to `crossEnds[c]`.
+  private let crossCount: Int
+  private let crossEnds: UnsafeMutablePointer<Int32>
+  private let crossParts: UnsafeMutablePointer<Int32>
+
+  // The event at hand. The first value of a feature stands in its place, further ones in a list.
+  private let counts: UnsafeMutablePointer<Int32>
+  private let firstIDs: UnsafeMutablePointer<UInt64>
+  private let firstValues: UnsafeMutablePointer<Float>
+  private let moreHead: UnsafeMutablePointer<Int32>
+  private let moreTail: UnsafeMutablePointer<Int32>
+  private let moreIDs: UnsafeMutablePointer<UInt64>
+  private let moreNext: UnsafeMutablePointer<Int32>
+  @exclusivity(unchecked) private var moreCount: Int32 = 0
+
+  @exclusivity(unchecked) private var scratch: UnsafeMutablePointer<UInt8>
+  @exclusivity(unchecked) private var scratchCapacity = 256
+
+  /// `specification` must be valid (`problems()` is empty).
+  public init(specification: ModelSpecification) {
+    precondition(specification.problems().isEmpty, "an invalid specification: \(specification.problems())")
+    self.specification = specification
+    let features = specification.features
+    featureCount = features.count
+    isCount = specification.family == .count
+    entriesMax = specification.entriesPerRowMax
+
+    slots = .allocate(capacity: max(1, features.count))
+    names = FeatureNames(features.map(\.name))
+    let buckets = features.reduce(0) { $0 + ($1.transform.buckets.isEmpty ? 0 : $1.transform.buckets.count + 1) }
+    bounds = .allocate(capacity: max(1, buckets))
+    bucketIDs = .allocate(capacity: max(1, buckets))
+    var bucketStart = 0
+    for (index, feature) in features.enumerated() {
+      let seed = RowID.seed(feature: feature.name)
+      let transform = feature.transform
+      (slots + index).initialize(to: FeatureSlot(
+        seed: seed, numericID: RowID.numeric(seed: seed), steps: NumericSteps(transform), valuesMax: Int32(feature.valuesMax),
+        bucketStart: Int32(bucketStart), boundCount: Int32(transform.buckets.count), isNumeric: feature.kind == .numeric,
+        lowercase: feature.lowercase))
+      guard !transform.buckets.isEmpty else { continue }
+      for (bucket, bound) in (transform.buckets + [.infinity]).enumerated() {
+        bounds[bucketStart + bucket] = bound
+        var text = String(bucket)
+        bucketIDs[bucketStart + bucket] = text.withUTF8 { RowID.categorical(UnsafeRawBufferPointer($0), seed: seed) }
+      }
+      bucketStart += transform.buckets.count + 1
+    }
+
+    crossCount = specification.crosses.count
+    crossEnds = .allocate(capacity: max(1, crossCount))
+    crossParts = .allocate(capacity: max(1, specification.crosses.reduce(0) { $0 + $1.features.count }))
+    var part = 0
+    for (index, cross) in specification.crosses.enumerated() {
+      for name in cross.features {
+        crossParts[part] = Int32(features.firstIndex { $0.name == name } ?? 0)
+        part += 1
+      }
+      crossEnds[index] = Int32(part)
+    }
+
+    let more = max(1, features.reduce(0) { $0 + $1.valuesMax - 1 })
+    counts = .allocate(capacity: max(1, features.count))
+    counts.initialize(repeating: 0, count: max(1, features.count))
+    firstIDs = .allocate(capacity: max(1, features.count))
+    firstValues = .allocate(capacity: max(1, features.count))
+    moreHead = .allocate(capacity: max(1, features.count))
+    moreTail = .allocate(capacity: max(1, features.count))
+    moreIDs = .allocate(capacity: more)
+    moreNext = .allocate(capacity: more)
+    scratch = .allocate(capacity: scratchCapacity)
+  }
+
+  deinit {
+    slots.deallocate()
+    bounds.deallocate()
+    bucketIDs.deallocate()
+    crossEnds.deallocate()
+    crossParts.deallocate()
+    counts.deallocate()
+    firstIDs.deallocate()
+    firstValues.deallocate()
+    moreHead.deallocate()
+    moreTail.deallocate()
+    moreIDs.deallocate()
+    moreNext.deallocate()
+    scratch.deallocate()
+  }
+
+  /// The index of the feature with these name bytes; -1 when the model has none. Names that come in the order of the specification are
+  /// found by one comparison.
+  public func index(ofName name: UnsafeRawBufferPointer) -> Int { names.index(of: name) }
+
+  public func kind(of index: Int) -> Feature.Kind { slots[checked(index)].isNumeric ? .numeric : .categorical }
+
+  /// Forgets the event at hand and starts another.
+  public func begin() {
+    counts.update(repeating: 0, count: featureCount)
+    moreCount = 0
+    problem = .none
+    problemFeature = -1
+    names.begin()
+  }
+
+  /// A text for feature `index`. False when it was refused; `problem` says why.
+  @discardableResult
+  public func categorical(_ index: Int, _ value: UnsafeRawBufferPointer) -> Bool {
+    let slot = slots + checked(index)
+    guard !slot.pointee.isNumeric else { return refuse(.wrongType, index) }
+    if slot.pointee.lowercase { return add(index, RowID.categorical(lowercased(value), seed: slot.pointee.seed)) }
+    return add(index, RowID.categorical(value, seed: slot.pointee.seed))
+  }
+
+  /// A whole number for feature `index`: the number of a numeric feature, the decimal text of a categorical one.
+  @discardableResult
+  public func integer(_ index: Int, _ value: Int64) -> Bool {
+    slots[checked(index)].isNumeric
+      ? numeric(index, Double(value)) : decimal(index, value.magnitude, isNegative: value < 0)
+  }
+
+  /// As `integer`, for numbers that need all 64 bits.
+  @discardableResult
+  public func unsigned(_ index: Int, _ value: UInt64) -> Bool {
+    slots[checked(index)].isNumeric ? numeric(index, Double(value)) : decimal(index, value, isNegative: false)
+  }
+
+  /// The value "true" or "false" of categorical feature `index`.
+  @discardableResult
+  public func boolean(_ index: Int, _ value: Bool) -> Bool {
+    let slot = slots + checked(index)
+    guard !slot.pointee.isNumeric else { return refuse(.wrongType, index) }
+    let text: StaticString = value ? "true" : "false"
+    let bytes = UnsafeRawBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount)
+    return add(index, RowID.categorical(bytes, seed: slot.pointee.seed))
+  }
+
+  /// A number for numeric feature `index`. False when it was refused; `problem` says why.
+  @discardableResult
+  public func numeric(_ index: Int, _ value: Double) -> Bool {
+    let slot = slots + checked(index)
+    guard slot.pointee.isNumeric else { return refuse(.wrongType, index) }
+    let number = slot.pointee.steps.apply(value)
+    guard number.isFinite else { return refuse(.notFinite, index) }
+    if slot.pointee.boundCount > 0 {
+      let start = Int(slot.pointee.bucketStart)
+      return add(index, bucketIDs[start + bucketIndex(number, bounds + start, Int(slot.pointee.boundCount))])
+    }
+    let rounded = Float(number)
+    guard rounded.isFinite else { return refuse(.notFinite, index) }
+    guard add(index, slot.pointee.numericID) else { return false }
+    firstValues[index] = rounded
+    return true
+  }
+
+  /// Appends the event's row to `batch`.
+  public func finish(into batch: RowBatch) {
+    batch.reserve(entriesMax)
+    if isCount {
+      batch.appendUnchecked(id: RowID.count, value: 1)
+      batch.endRow()
+      return
+    }
+    for index in 0..<featureCount where counts[index] > 0 {
+      batch.appendUnchecked(id: firstIDs[index], value: firstValues[index])
+      if counts[index] > 1 { appendMore(index, batch) }
+    }
+    var start = 0
+    for cross in 0..<crossCount {
+      let end = Int(crossEnds[cross])
+      appendCross(from: start, to: end, batch)
+      start = end
+    }
+    batch.appendUnchecked(id: RowID.bias, value: 1)
+    batch.endRow()
+  }
+
+  /// The last refusal in words, with the feature's name; empty when there was none. May allocate.
+  public func problemText() -> String {
+    guard problemFeature >= 0 else { return "" }
+    let feature = specification.features[problemFeature]
+    return switch problem {
+    case .none: ""
+    case .notFinite: "the value of \"\(feature.name)\" is not a finite number after its transform"
+    case .wrongType:
+      feature.kind == .numeric
+        ? "\"\(feature.name)\" is numeric: expected a number"
+        : "\"\(feature.name)\" is categorical: expected a text, a whole number or a boolean"
+    case .tooManyValues:
+      "\"\(feature.name)\" has more than \(feature.valuesMax) value\(feature.valuesMax == 1 ? "" : "s"): declare `values` in the model to allow more"
+    }
+  }
+
+  /// The name of the feature that was refused; empty when none was.
+  public var problemField: String { problemFeature < 0 ? "" : specification.features[problemFeature].name }
+
+  // MARK: Parts
+
+  @inline(__always)
+  private func checked(_ index: Int) -> Int {
+    precondition(index >= 0 && index < featureCount, "feature \(index) of \(featureCount)")
+    return index
+  }
+
+  private func refuse(_ why: Problem, _ index: Int) -> Bool {
+    problem = why
+    problemFeature = index
+    return false
+  }
+
+  @inline(__always)
+  private func add(_ index: Int, _ id: UInt64) -> Bool {
+    let count = counts[index]
+    if count == 0 {
+      counts[index] = 1
+      firstIDs[index] = id
+      firstValues[index] = 1
+      return true
+    }
+    guard count < slots[index].valuesMax else { return refuse(.tooManyValues, index) }
+    let node = moreCount
+    moreCount += 1
+    moreIDs[Int(node)] = id
+    moreNext[Int(node)] = -1
+    if count == 1 { moreHead[index] = node } else { moreNext[Int(moreTail[index])] = node }
+    moreTail[index] = node
+    counts[index] = count + 1
+    return true
+  }
+
+  private func appendMore(_ index: Int, _ batch: RowBatch) {
+    var node = moreHead[index]
+    while node >= 0 {
+      batch.appendUnchecked(id: moreIDs[Int(node)], value: 1)
+      node = moreNext[Int(node)]
+    }
+  }
+
+  @inline(__always)
+  private func appendCross(from start: Int, to end: Int, _ batch: RowBatch) {
+    var isSingle = true
+    for part in start..<end {
+      let count = counts[Int(crossParts[part])]
+      if count == 0 { return }
+      if count > 1 { isSingle = false }
+    }
+    guard isSingle else { return appendCombinations(start, end, nil, batch) }
+    var id = firstIDs[Int(crossParts[start])]
+    for part in start + 1..<end { id = RowID.combine(id, firstIDs[Int(crossParts[part])]) }
+    batch.appendUnchecked(id: id, value: 1)
+  }
+
+  /// All combinations of the parts from `part` on, each joined to `accumulated`. As deep as a cross has parts.
+  private func appendCombinations(_ part: Int, _ end: Int, _ accumulated: UInt64?, _ batch: RowBatch) {
+    guard part < end else {
+      if let accumulated { batch.appendUnchecked(id: accumulated, value: 1) }
+      return
+    }
+    let index = Int(crossParts[part])
+    var id = firstIDs[index]
+    var node = counts[index] > 1 ? moreHead[index] : -1
+    while true {
+      appendCombinations(part + 1, end, accumulated.map { RowID.combine($0, id) } ?? id, batch)
+      guard node >= 0 else { return }
+      id = moreIDs[Int(node)]
+      node = moreNext[Int(node)]
+    }
+  }
+
+  private func decimal(_ index: Int, _ magnitude: UInt64, isNegative: Bool) -> Bool {
+    var position = 32
+    var rest = magnitude
+    repeat {
+      position -= 1
+      scratch[position] = UInt8(truncatingIfNeeded: rest % 10) + 48
+      rest /= 10
+    } while rest > 0
+    if isNegative {
+      position -= 1
+      scratch[position] = 45
+    }
+    return add(index, RowID.categorical(UnsafeRawBufferPointer(start: scratch + position, count: 32 - position), seed: slots[index].seed))
+  }
+
+  private func lowercased(_ value: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer {
+    if value.count > scratchCapacity {
+      scratch.deallocate()
+      scratchCapacity = max(value.count, scratchCapacity * 2)
+      scratch = .allocate(capacity: scratchCapacity)
+    }
+    for position in 0..<value.count {
+      let byte = value[position]
+      scratch[position] = byte >= 65 && byte <= 90 ? byte + 32 : byte
+    }
+    return UnsafeRawBufferPointer(start: scratch, count: value.count)
+  }
+}
+
+private struct FeatureSlot {
+  var seed: UInt64
+  var numericID: UInt64
+  var steps: NumericSteps
+  var valuesMax: Int32
+  var bucketStart: Int32
+  var boundCount: Int32
+  var isNumeric: Bool
+  var lowercase: Bool
+}

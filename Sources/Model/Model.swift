@@ -1,1 +1,0 @@
-// The model specification, feature hashing, families.

@@ -1,0 +1,42 @@
+public import CKernels
+
+/// The 64-bit ids of rows.
+///
+/// | row | id |
+/// |---|---|
+/// | categorical value | `hash64(value, seed: hash64(name, 0))`; whole numbers and booleans as the text of their decimal digits, `true` or `false` |
+/// | numeric feature | `hash64("", seed: hash64(name, 0))`, with the transformed number as value |
+/// | bucket of a numeric feature | `hash64(bucket's number as text, seed: hash64(name, 0))` |
+/// | cross | the ids of its parts, combined in the declared order |
+/// | bias, count | reserved |
+///
+/// No row has id 0: tables use it for an empty slot. A hash that comes out as 0 becomes a fixed other id.
+public enum RowID {
+  /// The row of the constant input 1, in every row of a linear model.
+  public static let bias: UInt64 = 0x6D69_6C6C_7261_6365
+  /// The one row of a count model.
+  public static let count: UInt64 = 0x636F_756E_7472_6F77
+
+  /// The shard that owns row `id` among `count` shards.
+  @inlinable
+  public static func shard(of id: UInt64, count: Int) -> Int { Int(mr_shard_of(id, UInt32(truncatingIfNeeded: count))) }
+
+  /// The seed of a feature's values.
+  public static func seed(feature name: String) -> UInt64 { hash64(name, seed: 0) }
+
+  /// The row of a categorical value.
+  @inlinable
+  public static func categorical(_ value: UnsafeRawBufferPointer, seed: UInt64) -> UInt64 { usable(hash64(value, seed: seed)) }
+
+  /// The row of a numeric feature.
+  @inlinable
+  public static func numeric(seed: UInt64) -> UInt64 { usable(mr_hash64(nil, 0, seed)) }
+
+  /// The row of a cross so far, joined with its next part.
+  @inlinable
+  public static func combine(_ accumulated: UInt64, _ part: UInt64) -> UInt64 { usable(mr_hash_combine(accumulated, part)) }
+
+  /// Zero is no row.
+  @inlinable
+  static func usable(_ id: UInt64) -> UInt64 { id == 0 ? 0x9E37_79B9_7F4A_7C15 : id }
+}
