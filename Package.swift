@@ -53,7 +53,7 @@ let package = Package(
       name: "CMessages", exclude: ["README.md"], cSettings: cSettings,
       linkerSettings: [.linkedLibrary("protobuf-c")]),
     .target(
-      name: "CSimdJSON", exclude: ["README.md"], cxxSettings: [.unsafeFlags(["-O3"])],
+      name: "CSimdJSON", dependencies: ["CMessages"], exclude: ["README.md"], cxxSettings: [.unsafeFlags(["-O3"])],
       linkerSettings: [.linkedLibrary("simdjson")]),
     .target(name: "CKernels", exclude: ["README.md"], cSettings: cSettings),
     // Foundations.
@@ -88,7 +88,7 @@ let package = Package(
     tests("Settings", ["Settings"]),
     tests("Kernels", ["Kernels", "CKernels"]),
     tests("Model", ["Model", "Settings"]),
-    tests("Events", ["Events", "Model"]),
+    tests("Events", ["Events", "Model", "CMessages", "CSimdJSON"]),
     tests("UpdateLog", ["UpdateLog", "Model", "Kernels"]),
     tests("Learning", ["Learning", "UpdateLog", "Events", "Model"]),
     tests("Kafka", ["Kafka", "EmbeddedBroker"]),

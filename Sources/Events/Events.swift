@@ -1,1 +1,0 @@
-// Wire forms of events, labels, examples and predictions: JSON, protobuf, V2.
