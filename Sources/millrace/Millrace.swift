@@ -2,5 +2,6 @@ import ArgumentParser
 
 @main
 struct Millrace: AsyncParsableCommand {
-  static let configuration = CommandConfiguration(commandName: "millrace", abstract: "Real-time inference on streams.")
+  static let configuration = CommandConfiguration(
+    commandName: "millrace", abstract: "Real-time inference on streams.", subcommands: [BrokerCommand.self])
 }

@@ -1,0 +1,43 @@
+/// The protocol's error codes that this broker answers with.
+enum ErrorCode: Int16, Sendable, Error {
+  case unknownServerError = -1
+  case none = 0
+  case offsetOutOfRange = 1
+  case corruptMessage = 2
+  case unknownTopicOrPartition = 3
+  case messageTooLarge = 10
+  case coordinatorNotAvailable = 15
+  case invalidTopic = 17
+  case illegalGeneration = 22
+  case inconsistentGroupProtocol = 23
+  case invalidGroupID = 24
+  case unknownMemberID = 25
+  case invalidSessionTimeout = 26
+  case rebalanceInProgress = 27
+  case invalidCommitOffsetSize = 28
+  case unsupportedSASLMechanism = 33
+  case unsupportedVersion = 35
+  case topicAlreadyExists = 36
+  case invalidPartitions = 37
+  case invalidReplicationFactor = 38
+  case invalidReplicaAssignment = 39
+  case invalidConfig = 40
+  case invalidRequest = 42
+  case unsupportedForMessageFormat = 43
+  case policyViolation = 44
+  case outOfOrderSequenceNumber = 45
+  case duplicateSequenceNumber = 46
+  case invalidProducerEpoch = 47
+  case storageError = 56
+  case unknownProducerID = 59
+  case nonEmptyGroup = 68
+  case groupIDNotFound = 69
+  case fetchSessionIDNotFound = 70
+  case fencedLeaderEpoch = 74
+  case unknownLeaderEpoch = 75
+  case memberIDRequired = 79
+  case groupMaxSizeReached = 81
+  case fencedInstanceID = 82
+  case invalidRecord = 87
+  case unknownTopicID = 100
+}
