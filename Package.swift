@@ -91,7 +91,7 @@ let package = Package(
     tests("Events", ["Events", "Model", "CMessages", "CSimdJSON"]),
     tests("UpdateLog", ["UpdateLog", "Model", "Kernels"]),
     tests("Learning", ["Learning", "UpdateLog", "Events", "Model"]),
-    tests("Kafka", ["Kafka", "EmbeddedBroker"]),
+    tests("Kafka", ["Kafka", "CKafka", "EmbeddedBroker", "Telemetry"]),
     tests("EmbeddedBroker", ["EmbeddedBroker", "CKernels", nioCore, nioPosix, logging]),
     tests("Serving", ["Serving", "Training", "Kafka", "EmbeddedBroker", "Learning", "UpdateLog", "Events", "Model"]),
     tests("Operations", ["Operations", hummingbirdTesting]),

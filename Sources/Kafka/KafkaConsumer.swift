@@ -24,7 +24,7 @@ public final class KafkaConsumer: @unchecked Sendable {
   private var errors: [UnsafeMutablePointer<rd_kafka_message_t>] = []
   private var unreachable = Repetition(intervalMilliseconds: 5_000)
   var subscription: Subscription?
-  private(set) var isClosed = false
+  public private(set) var isClosed = false
   private var isPolling = false
 
   /// Takes what is not a record, on the owner thread, inside `poll`.
