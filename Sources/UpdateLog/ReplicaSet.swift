@@ -1,0 +1,41 @@
+public import Model
+
+/// All shards of one model, held in this process.
+public final class ReplicaSet: @unchecked Sendable {
+  public let specification: ModelSpecification
+  /// In shard order.
+  public let shards: [ShardReplica]
+
+  public init(specification: ModelSpecification) {
+    self.specification = specification
+    shards = (0..<specification.shards).map { ShardReplica(specification: specification, shard: $0) }
+  }
+
+  /// `shards` in shard order, all of `specification`.
+  public init(specification: ModelSpecification, shards: [ShardReplica]) {
+    precondition(shards.count == specification.shards, "\(shards.count) of \(specification.shards) shards")
+    for (index, replica) in shards.enumerated() { precondition(replica.shard == index, "shard \(replica.shard) at place \(index)") }
+    self.specification = specification
+    self.shards = shards
+  }
+
+  /// A reader for the calling thread, which owns it.
+  public func scoreReader() -> ScoreReader { ScoreReader(self) }
+
+  /// Any thread: the next offset of each shard.
+  public var positions: [Int64] { shards.map(\.publishedOffset) }
+
+  /// Progressive validation over all shards. Owner thread of the replicas.
+  public var validation: ValidationTotals {
+    var sum = ValidationTotals()
+    for replica in shards { sum.merge(replica.validation) }
+    return sum
+  }
+
+  /// The same over the examples accepted lately. Owner thread of the replicas.
+  public var windowedValidation: ValidationTotals {
+    var sum = ValidationTotals()
+    for replica in shards { sum.merge(replica.validationWindow.totals) }
+    return sum
+  }
+}
