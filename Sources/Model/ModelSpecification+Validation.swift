@@ -1,11 +1,18 @@
+internal import Settings
+
 /// What is wrong with a specification, and where: `path` as in YAML (`features.temp.divide`, `crosses[1]`).
 public struct SpecificationProblem: Error, Sendable, Equatable, CustomStringConvertible {
   public let path: String
   public let message: String
+  /// The feature that a cross names and that is not there; nil for other problems.
+  let absentFeature: String?
 
-  public init(path: String, message: String) {
+  public init(path: String, message: String) { self.init(path: path, message: message, absentFeature: nil) }
+
+  init(path: String, message: String, absentFeature: String?) {
     self.path = path
     self.message = message
+    self.absentFeature = absentFeature
   }
 
   public var description: String { path.isEmpty ? message : "\(path): \(message)" }
@@ -39,6 +46,11 @@ extension ModelSpecification {
     func check(_ good: Bool, _ path: String, _ message: @autoclosure () -> String) {
       if !good { found.append(SpecificationProblem(path: path, message: message())) }
     }
+    func absent(_ path: String, _ feature: String) {
+      let hint = nearest(to: feature, in: features.map(\.name)).map { "; did you mean \"\($0)\"?" } ?? ""
+      found.append(SpecificationProblem(
+        path: path, message: "names \"\(feature)\", which is not among the features\(hint)", absentFeature: feature))
+    }
 
     check(
       !name.isEmpty && name.utf8.count <= Self.nameBytesMax && name.utf8.allSatisfy(Self.isNameByte) && name != "." && name != "..",
@@ -47,7 +59,7 @@ extension ModelSpecification {
     check((1...Int(Int32.max)).contains(version), "version", "is \(version), expected 1 to \(Int32.max)")
     check((1...Self.shardsMax).contains(shards), "shards", "is \(shards), expected 1 to \(Self.shardsMax)")
     checkFeatures(check)
-    checkCrosses(check)
+    checkCrosses(check, absent)
     checkLearning(check)
     checkLabel(check)
 
@@ -109,7 +121,7 @@ extension ModelSpecification {
     }
   }
 
-  private func checkCrosses(_ check: Check) {
+  private func checkCrosses(_ check: Check, _ absent: (String, String) -> Void) {
     check(crosses.count <= Self.crossesMax, "crosses", "are \(crosses.count), at most \(Self.crossesMax) are allowed")
     var seen: Set<Set<String>> = []
     for (index, cross) in crosses.enumerated() {
@@ -121,7 +133,7 @@ extension ModelSpecification {
       check(seen.insert(Set(cross.features)).inserted, path, "is given twice (the order of the parts adds nothing)")
       for (part, name) in cross.features.enumerated() {
         guard let feature = features.first(where: { $0.name == name }) else {
-          check(false, "\(path)[\(part)]", "names \"\(name)\", which is not among the features")
+          absent("\(path)[\(part)]", name)
           continue
         }
         check(

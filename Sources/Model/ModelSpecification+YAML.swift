@@ -27,6 +27,7 @@ extension ModelSpecification {
     // a name that is missing has been told.
     for problem in specification.problems() where !(problem.path == "model" && name.isEmpty && node.child("model") == nil) {
       if problem.path == "features" && node.child("features") == nil { continue }
+      if let unread = problem.absentFeature, node.child("features")?.has(unread) == true { continue }
       report(problem, node, &reader)
     }
     return reader.problems.count == problemsBefore ? specification : nil
@@ -97,7 +98,7 @@ extension ModelSpecification {
       let bounds = readNumbers(node, "clip", max: 2, &reader)
       if bounds.count == 2, bounds[0] <= bounds[1] {
         transform.clip = bounds[0]...bounds[1]
-      } else {
+      } else if node.child("clip")?.isList != false {
         reader.problem(node, "clip", "expected [lowest, highest], two numbers in ascending order")
       }
     }

@@ -1,5 +1,5 @@
 /// The candidate nearest to `word`, if it is near enough to be what was meant (a third of its letters may differ).
-func nearest(to word: String, in candidates: [String]) -> String? {
+public func nearest(to word: String, in candidates: [String]) -> String? {
   guard word.count <= 100 else { return nil }
   let best = candidates.map { ($0, distance(normalized(word), normalized($0))) }.min { $0.1 < $1.1 }
   guard let best, best.1 <= max(1, min(word.count, best.0.count) / 3) else { return nil }
