@@ -71,7 +71,7 @@ let package = Package(
     // Roles.
     library("Serving", ["Kafka", "Learning", "UpdateLog", "Events", "Model", "Telemetry", logging]),
     library("Training", ["Serving", "Kafka", "Learning", "UpdateLog", "Events", "Model", "Telemetry", logging]),
-    library("Operations", ["Settings", "Model", "Telemetry", logging, hummingbird, lifecycle]),
+    library("Operations", ["Settings", "Model", "Telemetry", logging, hummingbird, lifecycle, unixSignals, nioCore]),
     library("LoadTest", ["Settings", "Kafka", "Events", "Model", histogram, logging]),
     library("Demo", ["Kafka", "Events", "Model", "Telemetry", logging]),
     .executableTarget(
@@ -94,7 +94,7 @@ let package = Package(
     tests("Kafka", ["Kafka", "CKafka", "EmbeddedBroker", "Telemetry"]),
     tests("EmbeddedBroker", ["EmbeddedBroker", "CKernels", nioCore, nioPosix, logging]),
     tests("Serving", ["Serving", "Training", "Kafka", "EmbeddedBroker", "Learning", "UpdateLog", "Events", "Model"]),
-    tests("Operations", ["Operations", hummingbirdTesting]),
+    tests("Operations", ["Operations", "Settings", "Model", "Telemetry", logging, hummingbird, hummingbirdTesting, unixSignals, nioCore, yams]),
     tests("LoadTest", ["LoadTest"]),
     tests("Demo", ["Demo"]),
     tests("CommandLine", []),

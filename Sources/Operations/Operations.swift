@@ -1,1 +1,0 @@
-// Configuration file, admin HTTP, health, logs.
