@@ -64,7 +64,7 @@ let package = Package(
     library("Model", ["Settings", "Kernels", "CKernels"]),
     library("Events", ["Model", "CMessages", "CSimdJSON"]),
     library("UpdateLog", ["Model", "Kernels", "CKernels"]),
-    library("Learning", ["Events", "UpdateLog", "Model"]),
+    library("Learning", ["Events", "UpdateLog", "Model", "CKernels"]),
     // Bytes on wires.
     library("Kafka", ["CKafka", "Telemetry", logging]),
     library("EmbeddedBroker", ["CKernels", nioCore, nioPosix, logging]),

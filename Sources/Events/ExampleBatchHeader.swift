@@ -16,6 +16,10 @@ public struct ExampleBatchHeader: Sendable, Equatable {
   /// CRC-32C of the last covered record of each source.
   public var featuresCRC: UInt32 = 0
   public var labelsCRC: UInt32 = 0
+  /// The batch's own random identity; 0 only in what is given directly.
+  public var batch: UInt64 = 0
+  /// The identity of the batch that this one was decided after; 0: it is the first.
+  public var follows: UInt64 = 0
   /// Examples in the record.
   public var count: UInt32 = 0
 

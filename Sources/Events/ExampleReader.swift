@@ -96,12 +96,14 @@ public final class ExampleReader {
       case (8, 0): header.watermarkMilliseconds = value
       case (9, 5): header.featuresCRC = UInt32(truncatingIfNeeded: reader.field.value)
       case (10, 5): header.labelsCRC = UInt32(truncatingIfNeeded: reader.field.value)
+      case (13, 1): header.batch = reader.field.value
+      case (14, 1): header.follows = reader.field.value
       case (11, 0): header.count = UInt32(clamping: reader.field.value)
       case (12, 2):
         var example = ExampleView()
         if let problem = Self.readExample(reader.slice, &example) { return note(problem) }
         counted += 1
-      case (1...12, _), (15, _): return note(.init(.invalidProtobuf, "a field of the batch has another wire type than its declaration"))
+      case (1...15, _): return note(.init(.invalidProtobuf, "a field of the batch has another wire type than its declaration"))
       default: break
       }
     }

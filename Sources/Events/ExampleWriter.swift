@@ -53,6 +53,8 @@ public final class ExampleWriter {
     record.appendField(9, fixed32: header.featuresCRC)
     record.appendField(10, fixed32: header.labelsCRC)
     record.appendField(11, varint: UInt64(count))
+    record.appendField(13, fixed64: header.batch)
+    record.appendField(14, fixed64: header.follows)
     record.append(examples.bytes)
     return record.bytes
   }

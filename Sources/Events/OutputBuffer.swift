@@ -174,6 +174,13 @@ extension OutputBuffer {
   }
 
   @inline(__always)
+  func appendField(_ number: UInt32, fixed64 value: UInt64) {
+    appendVarint(UInt64(number) << 3 | 1)
+    reserve(8).storeBytes(of: value.littleEndian, as: UInt64.self)
+    count += 8
+  }
+
+  @inline(__always)
   func appendField(_ number: UInt32, bytes: UnsafeRawBufferPointer) {
     appendVarint(UInt64(number) << 3 | 2)
     appendVarint(UInt64(bytes.count))

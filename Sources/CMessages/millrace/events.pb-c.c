@@ -1063,7 +1063,7 @@ const ProtobufCMessageDescriptor millrace__example__descriptor =
   (ProtobufCMessageInit) millrace__example__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor millrace__example_batch__field_descriptors[13] =
+static const ProtobufCFieldDescriptor millrace__example_batch__field_descriptors[15] =
 {
   {
     "features_from",
@@ -1210,6 +1210,30 @@ static const ProtobufCFieldDescriptor millrace__example_batch__field_descriptors
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
   {
+    "batch",
+    13,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FIXED64,
+    0,   /* quantifier_offset */
+    offsetof(Millrace__ExampleBatch, batch),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "follows",
+    14,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FIXED64,
+    0,   /* quantifier_offset */
+    offsetof(Millrace__ExampleBatch, follows),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
     "format",
     15,
     PROTOBUF_C_LABEL_NONE,
@@ -1223,12 +1247,14 @@ static const ProtobufCFieldDescriptor millrace__example_batch__field_descriptors
   },
 };
 static const unsigned millrace__example_batch__field_indices_by_name[] = {
+  12,   /* field[12] = batch */
   10,   /* field[10] = count */
   11,   /* field[11] = examples */
   8,   /* field[8] = features_crc */
   0,   /* field[0] = features_from */
   1,   /* field[1] = features_to */
-  12,   /* field[12] = format */
+  13,   /* field[13] = follows */
+  14,   /* field[14] = format */
   9,   /* field[9] = labels_crc */
   2,   /* field[2] = labels_from */
   3,   /* field[3] = labels_to */
@@ -1237,11 +1263,10 @@ static const unsigned millrace__example_batch__field_indices_by_name[] = {
   5,   /* field[5] = rebuild_labels */
   7,   /* field[7] = watermark_ms */
 };
-static const ProtobufCIntRange millrace__example_batch__number_ranges[2 + 1] =
+static const ProtobufCIntRange millrace__example_batch__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 15, 12 },
-  { 0, 13 }
+  { 0, 15 }
 };
 const ProtobufCMessageDescriptor millrace__example_batch__descriptor =
 {
@@ -1251,10 +1276,10 @@ const ProtobufCMessageDescriptor millrace__example_batch__descriptor =
   "Millrace__ExampleBatch",
   "millrace",
   sizeof(Millrace__ExampleBatch),
-  13,
+  15,
   millrace__example_batch__field_descriptors,
   millrace__example_batch__field_indices_by_name,
-  2,  millrace__example_batch__number_ranges,
+  1,  millrace__example_batch__number_ranges,
   (ProtobufCMessageInit) millrace__example_batch__init,
   NULL,NULL,NULL    /* reserved[123] */
 };

@@ -318,10 +318,16 @@ struct  Millrace__ExampleBatch
   uint32_t count;
   size_t n_examples;
   Millrace__Example **examples;
+  /*
+   * The batch's own random identity, never 0, and that of the batch it was decided after (0: it is the first): batches are
+   * accepted along this chain only. Both 0 in what is given directly.
+   */
+  uint64_t batch;
+  uint64_t follows;
 };
 #define MILLRACE__EXAMPLE_BATCH__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&millrace__example_batch__descriptor) \
-    , 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,NULL }
+    , 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,NULL, 0, 0 }
 
 
 /*

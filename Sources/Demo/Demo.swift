@@ -1,0 +1,1 @@
+// The flights demo: data, replay, scores, live view.
