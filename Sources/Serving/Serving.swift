@@ -1,1 +1,0 @@
-// Replica host and stream predictor: the shells that score.
