@@ -1,4 +1,4 @@
-// Shared by table.c, score.c and overlay.c. Not for others.
+// Shared by table.c, ftrl.c and score.c. Not for others.
 #pragma once
 #include <stdatomic.h>
 #include <string.h>

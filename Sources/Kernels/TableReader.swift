@@ -1,4 +1,4 @@
-public import CKernels
+internal import CKernels
 
 /// A registered reader of row tables: between `enter` and `leave`, arrays that writers replace stay mapped. Owned by one
 /// thread. Wait-free.

@@ -152,10 +152,11 @@ extension ModelSpecification {
 
   private func checkLearning(_ check: Check) {
     let (alpha, beta, l1, l2) = learning.optimizer.ftrl
-    check(alpha.isFinite && alpha > 0 && alpha <= 1000, "learning.alpha", "is \(alpha), expected a number above 0 and at most 1000")
-    check(beta.isFinite && beta >= 0 && beta <= 1e9, "learning.beta", "is \(beta), expected 0 to 1e9")
-    check(l1.isFinite && l1 >= 0 && l1 <= 1e9, "learning.l1", "is \(l1), expected 0 to 1e9")
-    check(l2.isFinite && l2 >= 0 && l2 <= 1e9, "learning.l2", "is \(l2), expected 0 to 1e9")
+    // Single precision must not make them zero.
+    check(alpha >= 1e-9 && alpha <= 1000, "learning.alpha", "is \(alpha), expected 1e-9 to 1000")
+    check(beta >= 1e-9 && beta <= 1e9, "learning.beta", "is \(beta), expected 1e-9 to 1e9")
+    check(l1 >= 0 && l1 <= 1e9, "learning.l1", "is \(l1), expected 0 to 1e9")
+    check(l2 >= 0 && l2 <= 1e9, "learning.l2", "is \(l2), expected 0 to 1e9")
     check(
       learning.gradientBound.isFinite && learning.gradientBound > 0 && learning.gradientBound <= 1e18, "learning.gradient_bound",
       "is \(learning.gradientBound), expected a number above 0 and at most 1e18")

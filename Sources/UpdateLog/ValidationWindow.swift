@@ -3,7 +3,7 @@
 public struct ValidationWindow: Sendable, Equatable {
   public static let bucketCount = 16
 
-  public let examplesPerBucket: Int64
+  public internal(set) var examplesPerBucket: Int64
   /// Oldest first from `newest + 1`, around.
   var buckets = [ValidationTotals](repeating: ValidationTotals(), count: ValidationWindow.bucketCount)
   var newest = 0

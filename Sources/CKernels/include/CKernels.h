@@ -3,7 +3,6 @@
 #include "CRC32C.h"
 #include "mr_hash.h"
 #include "mr_loss.h"
-#include "mr_overlay.h"
 #include "mr_reader.h"
 #include "mr_score.h"
 #include "mr_table.h"

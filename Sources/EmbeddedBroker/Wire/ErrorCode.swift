@@ -6,6 +6,7 @@ enum ErrorCode: Int16, Sendable, Error {
   case corruptMessage = 2
   case unknownTopicOrPartition = 3
   case messageTooLarge = 10
+  case offsetMetadataTooLarge = 12
   case coordinatorNotAvailable = 15
   case invalidTopic = 17
   case illegalGeneration = 22

@@ -1,1 +1,0 @@
-// The flights demo: data, replay, scores, live view.
