@@ -94,7 +94,7 @@ let package = Package(
     tests("Kafka", ["Kafka", "CKafka", "EmbeddedBroker", "Telemetry"]),
     tests("EmbeddedBroker", ["EmbeddedBroker", "CKernels", nioCore, nioPosix, logging]),
     tests("Serving", ["Serving", "Training", "Kafka", "EmbeddedBroker", "Learning", "UpdateLog", "Events", "Model"]),
-    tests("Operations", ["Operations", "Settings", "Model", "Telemetry", logging, hummingbird, hummingbirdTesting, unixSignals, nioCore, yams]),
+    tests("Operations", ["Operations", "Settings", "Model", "Telemetry", logging, hummingbird, hummingbirdTesting, unixSignals, nioCore]),
     tests("LoadTest", ["LoadTest"]),
     tests("Demo", ["Demo"]),
     tests("CommandLine", []),

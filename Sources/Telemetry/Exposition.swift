@@ -18,8 +18,8 @@ enum Exposition {
 
   static func append(name: String, family: Family, to text: inout String) {
     text += "# HELP \(name) \(escapeHelp(family.help))\n# TYPE \(name) \(family.kind.rawValue)\n"
-    for (labels, instrument) in family.series.sorted(by: { $0.key < $1.key }) {
-      switch instrument {
+    for (labels, series) in family.series.sorted(by: { $0.key < $1.key }) {
+      switch series.instrument {
       case .counter(let counter): text += "\(name)\(labels) \(counter.value)\n"
       case .gauge(let gauge): text += "\(name)\(labels) \(number(gauge.value))\n"
       case .reading(let read): text += "\(name)\(labels) \(number(read()))\n"

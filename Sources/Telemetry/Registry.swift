@@ -73,6 +73,21 @@ public final class Registry: Sendable {
     return text
   }
 
+  /// Every series of one metric as it stands now, in the order of the text; none when nobody registered
+  /// the name.
+  public func readings(of name: String) -> [MetricReading] {
+    let series = families.withLock { $0[name]?.series } ?? [:]
+    return series.sorted { $0.key < $1.key }.map { _, series in
+      switch series.instrument {
+      case .counter(let counter): MetricReading(labels: series.labels, value: Double(counter.value), distribution: nil)
+      case .gauge(let gauge): MetricReading(labels: series.labels, value: gauge.value, distribution: nil)
+      case .reading(let read): MetricReading(labels: series.labels, value: read(), distribution: nil)
+      case .latency(let histogram): MetricReading(labels: series.labels, histogram.snapshot())
+      case .size(let histogram): MetricReading(labels: series.labels, histogram.snapshot())
+      }
+    }
+  }
+
   // MARK: Families
 
   private func instrument(
@@ -82,9 +97,9 @@ public final class Registry: Sendable {
       let key = Self.check(name, labels)
       var family = families[name] ?? Family(kind: kind, help: help)
       precondition(family.kind == kind, "metric \(name) is already registered as a \(family.kind.rawValue)")
-      if let known = family.series[key] { return known }
+      if let known = family.series[key] { return known.instrument }
       let made = make()
-      family.series[key] = made
+      family.series[key] = Series(labels: labels, instrument: made)
       families[name] = family
       return made
     }
@@ -97,7 +112,7 @@ public final class Registry: Sendable {
       let key = Self.check(name, labels)
       var family = families[name] ?? Family(kind: kind, help: help)
       precondition(family.kind == kind, "metric \(name) is already registered as a \(family.kind.rawValue)")
-      family.series[key] = instrument
+      family.series[key] = Series(labels: labels, instrument: instrument)
       families[name] = family
     }
   }
@@ -116,6 +131,28 @@ public final class Registry: Sendable {
   }
 }
 
+/// One series of a metric, read for display.
+public struct MetricReading: Sendable {
+  public let labels: [(String, String)]
+  /// The value; for a histogram, how many values it holds.
+  public let value: Double
+  /// Of a histogram only.
+  public let distribution: HistogramSnapshot?
+
+  init(labels: [(String, String)], value: Double, distribution: HistogramSnapshot?) {
+    self.labels = labels
+    self.value = value
+    self.distribution = distribution
+  }
+
+  init(labels: [(String, String)], _ distribution: HistogramSnapshot) {
+    self.init(labels: labels, value: Double(distribution.count), distribution: distribution)
+  }
+
+  /// The value of a label; nil when the series has none of that name.
+  public func label(_ name: String) -> String? { labels.first { $0.0 == name }?.1 }
+}
+
 /// All series of one metric name.
 struct Family {
   enum Kind: String { case counter, gauge, histogram }
@@ -123,7 +160,12 @@ struct Family {
   let kind: Kind
   let help: String
   /// By label text (`{a="b"}`, or nothing), which is unique for a set of labels in one order.
-  var series: [String: Instrument] = [:]
+  var series: [String: Series] = [:]
+}
+
+struct Series {
+  let labels: [(String, String)]
+  let instrument: Instrument
 }
 
 enum Instrument {

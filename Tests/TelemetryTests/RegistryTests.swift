@@ -99,6 +99,18 @@ import Testing
     #expect(registry.text() == "")
   }
 
+  @Test func readingsAreTheSeriesOfAName() {
+    let registry = Registry()
+    registry.counter("c_total", "c", labels: [("b", "2")]).add(5)
+    registry.counter("c_total", "c", labels: [("b", "1")]).add(4)
+    registry.histogram("h_seconds", "h").record(nanoseconds: 1_000_000, count: 3)
+    #expect(registry.readings(of: "c_total").map(\.value) == [4, 5])
+    #expect(registry.readings(of: "c_total").first?.label("b") == "1")
+    #expect(registry.readings(of: "c_total").first?.label("none") == nil)
+    #expect(registry.readings(of: "h_seconds").first?.distribution?.count == 3)
+    #expect(registry.readings(of: "nothing").isEmpty)
+  }
+
   @Test func aReadingMayAskTheRegistry() {
     let registry = Registry()
     registry.gaugeReading("again", "Again.") { Double(registry.counter("n_total", "n").value) }
