@@ -82,13 +82,18 @@ let package = Package(
         lifecycle, unixSignals,
       ],
       exclude: ["README.md"], swiftSettings: strict),
+    // For tests: counting allocations, by functions that stand before the C library's.
+    .target(name: "CAllocationCount", path: "Tests/Support/CAllocationCount"),
+    .target(
+      name: "AllocationThresholds", dependencies: ["CAllocationCount"], path: "Tests/Support/AllocationThresholds",
+      swiftSettings: strict),
     // Tests mirror the targets.
     tests("Architecture", []),
     tests("Telemetry", ["Telemetry"]),
     tests("Settings", ["Settings"]),
     tests("Kernels", ["Kernels", "CKernels"]),
     tests("Model", ["Model", "Settings"]),
-    tests("Events", ["Events", "Model", "CMessages", "CSimdJSON"]),
+    tests("Events", ["Events", "Model", "CMessages", "CSimdJSON", "AllocationThresholds"]),
     tests("UpdateLog", ["UpdateLog", "Model", "Kernels"]),
     tests("Learning", ["Learning", "UpdateLog", "Events", "Model"]),
     tests("Kafka", ["Kafka", "CKafka", "EmbeddedBroker", "Telemetry"]),

@@ -52,8 +52,10 @@ mr_status mr_json_parser::read(const char *record, size_t length, simdjson::dom:
 /// Cold: names the member that the parser stumbled over, as the last quoted text followed by a colon before the first value that no
 /// JSON value looks like. A hint for people; nothing depends on it.
 void mr_json_parser::locate(size_t length, mr_problem *problem) noexcept {
-  size_t name_start = 0, name_end = 0;
+  size_t name_start = 0, name_end = 0, depth = 0;
   for (size_t i = 0; i < length; i++) {
+    if (bytes[i] == '{' || bytes[i] == '[') depth++;
+    if ((bytes[i] == '}' || bytes[i] == ']') && (depth == 0 || --depth == 0)) return;  // what follows belongs to no member
     if (bytes[i] == '"') {
       size_t start = ++i;
       while (i < length && bytes[i] != '"') i += bytes[i] == '\\' ? 2 : 1;
@@ -70,7 +72,9 @@ void mr_json_parser::locate(size_t length, mr_problem *problem) noexcept {
     i--;
     if (token == "true" || token == "false" || token == "null") continue;
     double number;
-    bool is_json_start = token[0] == '-' || (token[0] >= '0' && token[0] <= '9');
+    std::string_view digits = token.substr(token[0] == '-' ? 1 : 0);
+    bool is_json_start = !digits.empty() && digits[0] >= '0' && digits[0] <= '9' &&
+                         !(digits[0] == '0' && digits.size() > 1 && digits[1] >= '0' && digits[1] <= '9');
     bool is_integer = token.find_first_of(".eE") == std::string_view::npos;
     bool is_number = is_json_start && mr_parse_double(token.data(), token.size(), &number) &&
                      !(is_integer && (number > 18446744073709551615.0 || number < -9223372036854775808.0));

@@ -151,7 +151,8 @@ public final class EventDecoder {
       if row > 0 { assembler.begin() }
       for t in 0..<tensorCount where tensorFeatures[t] >= 0 {
         let index = Int(tensorFeatures[t])
-        let columns = tensors[t].columns
+        // Within the decoder's bound on values: `mr_infer_request_read` has checked.
+        let columns = Int(tensors[t].columns)
         for _ in 0..<columns {
           mr_tensor_next(tensors + t, &field)
           // A matrix has room for the row with the most values: in the others, empty texts fill it up.

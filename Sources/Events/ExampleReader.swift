@@ -32,8 +32,8 @@ public final class ExampleReader {
     header = ExampleBatchHeader()
     directExample = nil
     body = WireReader(UnsafeRawBufferPointer(start: nil, count: 0))
-    guard let first = record.first else { return note(.init(.emptyPayload, "the record has no value")) }
-    return first == Self.batchFirstByte ? readBatch(record) : readDirect(record, contentType)
+    guard record.count > 0 else { return note(.init(.emptyPayload, "the record has no value")) }
+    return record[0] == Self.batchFirstByte ? readBatch(record) : readDirect(record, contentType)
   }
 
   /// The next example; false after the last.
@@ -77,6 +77,7 @@ public final class ExampleReader {
     guard record.count <= batchBytesMax else { return note(.init(.payloadTooLarge, "the batch is larger than the bound")) }
     var reader = WireReader(record)
     var counted: UInt32 = 0
+    var hasCount = false
     header.format = 0
     while reader.next() {
       let value = reader.sint64
@@ -98,7 +99,9 @@ public final class ExampleReader {
       case (10, 5): header.labelsCRC = UInt32(truncatingIfNeeded: reader.field.value)
       case (13, 1): header.batch = reader.field.value
       case (14, 1): header.follows = reader.field.value
-      case (11, 0): header.count = UInt32(clamping: reader.field.value)
+      case (11, 0):
+        header.count = UInt32(clamping: reader.field.value)
+        hasCount = true
       case (12, 2):
         var example = ExampleView()
         if let problem = Self.readExample(reader.slice, &example) { return note(problem) }
@@ -111,7 +114,7 @@ public final class ExampleReader {
       return note(
         .init(reader.status == MR_STATUS_TRUNCATED ? .truncated : .invalidProtobuf, "the batch ends early or is not protobuf"))
     }
-    guard counted == header.count else {
+    guard hasCount, counted == header.count else {
       return note(.init(.countMismatch, field: "count", "the batch holds another number of examples than it says"))
     }
     guard rangesAreValid else {

@@ -148,6 +148,7 @@ public final class PredictionReader {
       case (3, 2): prediction.id = reader.slice
       case (4, 2):
         guard readParameter(reader.slice) else { return false }
+      case (5, 2): break  // the one output's name and shape: its bytes are raw
       case (6, 2):
         if rawIndex == 0 {
           guard copyScores(reader.slice) else { return false }
