@@ -101,7 +101,7 @@ let package = Package(
     tests("Serving", ["Serving", "Training", "Kafka", "EmbeddedBroker", "Learning", "UpdateLog", "Events", "Model"]),
     tests("Operations", ["Operations", "Settings", "Model", "Telemetry", logging, hummingbird, hummingbirdTesting, unixSignals, nioCore]),
     tests("LoadTest", ["LoadTest"]),
-    tests("Demo", ["Demo"]),
+    tests("Demo", ["Demo", "Kafka", "EmbeddedBroker", "Events", "Model", "Telemetry", logging]),
     tests("CommandLine", []),
   ],
   cLanguageStandard: .c11,

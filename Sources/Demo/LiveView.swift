@@ -1,4 +1,4 @@
-public import Telemetry
+internal import Telemetry
 
 /// Shows a replay while it runs: a screen that redraws in place, or a line now and then where there is no terminal.
 ///
