@@ -5,4 +5,5 @@
 #include "mr_loss.h"
 #include "mr_reader.h"
 #include "mr_score.h"
+#include "mr_speculation.h"
 #include "mr_table.h"
