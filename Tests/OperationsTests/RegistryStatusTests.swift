@@ -31,6 +31,7 @@ import Testing
     registry.counter("millrace_stream_events_total", "e", labels: [("model", "a")]).add(3)
     registry.counter("millrace_stream_events_total", "e", labels: [("model", "b")]).add(4)
     registry.gauge("millrace_stream_lag_records", "l", labels: [("model", "flights"), ("partition", "1")]).set(9)
+    registry.gauge("millrace_joiner_lag_records", "l", labels: [("model", "flights"), ("partition", "0"), ("topic", "labels")]).set(8)
     registry.counter("millrace_dead_letters_total", "d", labels: [("reason", "bad_json"), ("stage", "features")]).add(2)
     registry.counter("millrace_dead_letters_total", "d", labels: [("reason", "too_long"), ("stage", "features")]).add(0)
     let status = source().status()
@@ -41,7 +42,11 @@ import Testing
     #expect(status.models.first?.labelsThroughMilliseconds == 1_370_000_000_000)
     #expect(abs((status.models.first?.freshnessMilliseconds ?? 0) - 4) < 0.05)
     #expect(status.throughput == [.init(name: "events answered", total: 7)])
-    #expect(status.lags == [.init(topic: "features flights", partition: 1, records: 9)])
+    #expect(
+      status.lags == [
+        .init(topic: "features, answered by flights", partition: 1, records: 9),
+        .init(topic: "labels, joined by flights", partition: 0, records: 8),
+      ])
     #expect(status.errors == [.init(reason: "bad_json (features)", count: 2)])
   }
 
