@@ -83,7 +83,7 @@ test: setup .build/venv/.ready ## Set up and run all tests, then fuzz the decode
 	swift build --build-tests
 	swift test --skip-build --disable-xctest 2>&1 | tee .build/test.log
 	@if [ -x Tests/Fuzz/run.sh ]; then Tests/Fuzz/run.sh; fi
-	@grep -E 'Test run with [0-9]+ tests' .build/test.log | tail -n 1
+	@grep -E 'Test run with [0-9]+ tests?' .build/test.log | tail -n 1
 
 fuzz: setup ## Fuzz the decoders (SECONDS_EACH=60 for longer)
 	Tests/Fuzz/run.sh
