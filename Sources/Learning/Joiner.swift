@@ -105,7 +105,8 @@ public final class Joiner {
   /// Dead letters handed out since the joiner was made, with those that `badLabel` was told of.
   public internal(set) var deadLetterCount = 0
 
-  /// Where to read next, when that is not simply the next record. The shell takes them (sets nil) and seeks.
+  /// Where to read next, when that is not simply the next record. The shell seeks and sets them nil; until then, records and ends of that
+  /// topic are not taken.
   public var seekExamples: Int64?
   public var seekFeatures: Int64?
   public var seekLabels: Int64?
@@ -186,6 +187,8 @@ public final class Joiner {
   public var isSettled: Bool {
     phase == .live && inFlight.count == 0 && writer.count == 0 && sealedFeatures == nextFeature && sealedLabels == nextLabel
   }
+  /// Both sources are read to their ends and quiet.
+  public var isQuiet: Bool { phase == .live && watermark.isQuiet(now) }
   /// Bytes held for ids and payloads.
   public var storedBytes: Int { table.ids.chunkedBytes + table.payloads.chunkedBytes }
 
@@ -195,6 +198,9 @@ public final class Joiner {
   func startOver(isFailure: Bool = false) {
     counts.restarts += 1
     phase = .idle
+    seekExamples = nil
+    seekFeatures = nil
+    seekLabels = nil
     table.removeAll(closedTick: nil)
     writer.begin()
     inFlight.removeAll()
@@ -214,6 +220,13 @@ public final class Joiner {
 
   /// An own batch was accepted: rivals, if any, have given way.
   func succeeded() { attempts = 0 }
+
+  /// The shell could not start the joiner now: later.
+  public func postpone(nowNanoseconds: Int64) {
+    precondition(phase == .idle, "a joiner is postponed in phase \(phase)")
+    now = max(now, nowNanoseconds)
+    startOver()
+  }
 
   /// The shell lost its place (its producer or consumer failed): starts over.
   public func interrupt(nowNanoseconds: Int64) {

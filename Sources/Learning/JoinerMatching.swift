@@ -18,11 +18,9 @@ extension Joiner {
   ) {
     guard let isNew = takeFeature(offset, record) else { return }
     guard record.count <= settings.eventBytesMax else {
-      if isNew {
-        counts.skippedFeatures += 1
-        tookFeature(offset, record)
-      }
-      return
+      guard isNew else { return rereadFeature(offset) }
+      counts.skippedFeatures += 1
+      return tookFeature(offset, record)
     }
     let time = clamp(timeMilliseconds)
     watermark.sawFeature(time, now)
@@ -37,14 +35,14 @@ extension Joiner {
     } else {
       counts.duplicateFeatures += 1
     }
-    if isNew { tookFeature(offset, record) }
+    if isNew { tookFeature(offset, record) } else { rereadFeature(offset) }
   }
 
   /// A feature record that no example can come from: unusable, or of several rows.
   public func skipFeature(offset: Int64, record: UnsafeRawBufferPointer) {
     guard let isNew = takeFeature(offset, record) else { return }
     watermark.sawFeature(now)
-    guard isNew else { return }
+    guard isNew else { return rereadFeature(offset) }
     counts.skippedFeatures += 1
     tookFeature(offset, record)
   }
@@ -57,6 +55,16 @@ extension Joiner {
     nextFeature = offset + 1
   }
 
+  /// The last covered record ends the reading again.
+  private func rereadFeature(_ offset: Int64) {
+    if offset == nextFeature - 1 { featuresRebuilt() }
+  }
+
+  private func rereadLabel(_ offset: Int64) {
+    rebuildLabel = offset + 1
+    if offset == nextLabel - 1 { labelsRebuilt() }
+  }
+
   @inline(__always)
   private func tookLabel(_ offset: Int64, _ record: UnsafeRawBufferPointer) {
     counts.labels += 1
@@ -66,6 +74,7 @@ extension Joiner {
 
   /// Whether the record is taken: nil when it is not (it is old, or comes in the wrong phase), false when it is read again.
   private func takeFeature(_ offset: Int64, _ record: UnsafeRawBufferPointer) -> Bool? {
+    guard seekFeatures == nil else { return nil }
     if phase == .live {
       guard offset >= nextFeature, offset < .max else { return nil }
       watermark.setCaughtUp(features: false)
@@ -187,26 +196,32 @@ extension Joiner {
         knownLabel(offset, slot, id, time, value, weight, form, record, isNew)
       }
     }
-    if isNew { tookLabel(offset, record) } else { rebuildLabel = offset + 1 }
+    if isNew { tookLabel(offset, record) } else { rereadLabel(offset) }
   }
 
   /// A label record that cannot be used. The shell has sent it to the dead letters, and batches that cover it wait for that.
   public func badLabel(offset: Int64, record: UnsafeRawBufferPointer) {
     guard let isNew = takeLabel(offset, record) else { return }
     watermark.sawLabel(now)
-    guard isNew else {
-      rebuildLabel = offset + 1
-      return
-    }
+    guard isNew else { return rereadLabel(offset) }
     counts.skippedLabels += 1
     deadLetterCount += 1
     tookLabel(offset, record)
   }
 
   /// Whether a label at `offset` would be new: only then its dead letter is due.
-  public func isNewLabel(_ offset: Int64) -> Bool { phase == .live && offset >= nextLabel }
+  public func isNewLabel(_ offset: Int64) -> Bool { phase == .live && seekLabels == nil && offset >= nextLabel }
+
+  /// Whether a record at `offset` would be taken; others need not be decoded.
+  public func takesFeature(_ offset: Int64) -> Bool {
+    seekFeatures == nil && (phase == .rebuildingFeatures || (phase == .live && offset >= nextFeature))
+  }
+  public func takesLabel(_ offset: Int64) -> Bool {
+    seekLabels == nil && (phase == .rebuildingLabels || (phase == .live && offset >= nextLabel))
+  }
 
   private func takeLabel(_ offset: Int64, _ record: UnsafeRawBufferPointer) -> Bool? {
+    guard seekLabels == nil else { return nil }
     if phase == .live {
       guard offset >= nextLabel, offset < .max else { return nil }
       watermark.setCaughtUp(labels: false)

@@ -22,6 +22,8 @@ extension Joiner {
 
   /// A record of `examples`.
   public func examples(offset: Int64, value: UnsafeRawBufferPointer, contentType: UnsafeRawBufferPointer?) {
+    // What was read before a seek that was asked for is out of place.
+    guard seekExamples == nil else { return }
     switch phase {
     case .idle: return
     case .locating:
@@ -42,7 +44,7 @@ extension Joiner {
 
   /// The end of `examples` was reached at `offset`: no record is left below it.
   public func reachedExamples(_ offset: Int64) {
-    guard offset >= ends.examples.upperBound else { return }
+    guard seekExamples == nil, offset >= ends.examples.upperBound else { return }
     switch phase {
     case .locating: locatedNothing()
     case .replaying: replayEnded()
@@ -72,7 +74,7 @@ extension Joiner {
     accepted = ExamplesReaderState(offset: needed)
     phase = .replaying
     seekExamples = needed
-    reachedExamples(accepted.offset)
+    if ends.examples.upperBound <= needed { replayEnded() }
   }
 
   private func replayed(_ offset: Int64, _ value: UnsafeRawBufferPointer, _ contentType: UnsafeRawBufferPointer?) {
@@ -148,6 +150,7 @@ extension Joiner {
 
   /// The end of `features` was reached at `offset`: no record is left below it.
   public func reachedFeatures(_ offset: Int64) {
+    guard seekFeatures == nil else { return }
     if phase == .rebuildingFeatures {
       // An end met before the seek says nothing.
       if offset >= nextFeature { featuresRebuilt() }
@@ -158,6 +161,7 @@ extension Joiner {
 
   /// The end of `labels` was reached at `offset`.
   public func reachedLabels(_ offset: Int64) {
+    guard seekLabels == nil else { return }
     if phase == .rebuildingLabels {
       if offset >= nextLabel { labelsRebuilt() }
       return

@@ -342,7 +342,8 @@ final class JoinerTable {
     return tick <= closedTick
   }
 
-  /// Closes ticks up to `target`: calls `body` for each entry that comes due, oldest tick first. `body` must remove the entry or schedule
+  /// Closes ticks up to `target`: calls `body` for each entry that comes due, in the order of ticks (in any order when
+  /// `target` is more than a turn of the wheel away). `body` must remove the entry or schedule
   /// it later, and says whether to go on; when it does not, the rest stays for the next call.
   /// - Returns: whether everything up to `target` is closed.
   func close(through target: Int64, _ body: (Int32) -> Bool) -> Bool {

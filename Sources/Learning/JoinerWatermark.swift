@@ -55,6 +55,10 @@ struct JoinerWatermark {
   mutating func setCaughtUp(features caughtUp: Bool) { features.isCaughtUp = caughtUp }
   mutating func setCaughtUp(labels caughtUp: Bool) { labels.isCaughtUp = caughtUp }
 
+  func isQuiet(_ nowNanoseconds: Int64) -> Bool {
+    features.isIdle(nowNanoseconds, after: idleNanoseconds) && labels.isIdle(nowNanoseconds, after: idleNanoseconds)
+  }
+
   /// Moves on as far as is known at this moment; never back.
   /// - Parameter elsewhere: where other partitions of the same topics are: what an idle one may follow.
   mutating func advance(nowNanoseconds: Int64, elsewhere: Int64?) -> Int64? {

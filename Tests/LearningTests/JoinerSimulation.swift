@@ -183,7 +183,6 @@ final class JoinerSimulation {
         node.joiner.examples(offset: Int64(node.examples), value: $0, contentType: nil)
       }
       node.examples += 1
-      if node.joiner.seekExamples != nil { return }
     }
     if node.examples == examples.count { node.joiner.reachedExamples(Int64(node.examples)) }
   }
@@ -198,7 +197,6 @@ final class JoinerSimulation {
         }
       }
       node.features += 1
-      if node.joiner.seekFeatures != nil { return }
     }
     if node.features == features.count { node.joiner.reachedFeatures(Int64(node.features)) }
   }
@@ -214,7 +212,6 @@ final class JoinerSimulation {
         }
       }
       node.labels += 1
-      if node.joiner.seekLabels != nil { return }
     }
     if node.labels == labels.count { node.joiner.reachedLabels(Int64(node.labels)) }
   }
