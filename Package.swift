@@ -82,11 +82,6 @@ let package = Package(
         lifecycle, unixSignals,
       ],
       exclude: ["README.md"], swiftSettings: strict),
-    // For tests: counting allocations, by functions that stand before the C library's.
-    .target(name: "CAllocationCount", path: "Tests/Support/CAllocationCount"),
-    .target(
-      name: "AllocationThresholds", dependencies: ["CAllocationCount"], path: "Tests/Support/AllocationThresholds",
-      swiftSettings: strict),
     // Tests mirror the targets.
     tests("Architecture", []),
     tests("Telemetry", ["Telemetry"]),
@@ -104,6 +99,11 @@ let package = Package(
     tests("LoadTest", ["LoadTest"]),
     tests("Demo", ["Demo", "Kafka", "EmbeddedBroker", "Events", "Model", "Telemetry", logging]),
     tests("CommandLine", []),
+    // What tests share: counting allocations, by functions that stand before the C library's.
+    .target(name: "CAllocationCount", path: "Tests/Support/CAllocationCount"),
+    .target(
+      name: "AllocationThresholds", dependencies: ["CAllocationCount"], path: "Tests/Support/AllocationThresholds",
+      swiftSettings: strict),
   ],
   cLanguageStandard: .c11,
   cxxLanguageStandard: .cxx17
