@@ -98,7 +98,7 @@ let package = Package(
     tests("Operations", ["Operations", "Settings", "Model", "Telemetry", logging, hummingbird, hummingbirdTesting, unixSignals, nioCore]),
     tests("LoadTest", ["LoadTest"]),
     tests("Demo", ["Demo", "Kafka", "EmbeddedBroker", "Events", "Model", "Telemetry", logging]),
-    tests("CommandLine", []),
+    tests("CommandLine", ["millrace", "CKernels", "Serving", "Learning", "UpdateLog", "Kafka", "Events", "Model"]),
     // What tests share: counting allocations, by functions that stand before the C library's.
     .target(name: "CAllocationCount", path: "Tests/Support/CAllocationCount"),
     .target(

@@ -46,7 +46,10 @@ public final class UpdateLogReplay {
 
   /// Writes the first record of a shard. Two writers at once are harmless: the second record says the same.
   static func appendSpecification(_ specification: ModelSpecification, shard: Int, _ producer: KafkaProducer, _ updates: ProducerTopic) throws {
-    let bytes = UpdateRecordWriter().spec(specification)
+    // The record's bytes live in the writer.
+    let writer = UpdateRecordWriter()
+    defer { withExtendedLifetime(writer) {} }
+    let bytes = writer.spec(specification)
     if case .failed(let error) = producer.produce(updates, partition: Int32(shard), value: bytes) { throw error }
     var failed: KafkaError?
     let done = producer.flush(timeoutMilliseconds: 10_000) { _, _, _, error in failed = failed ?? error }

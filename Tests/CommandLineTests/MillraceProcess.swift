@@ -52,7 +52,7 @@ final class MillraceProcess: @unchecked Sendable {
   /// The last lines that the process wrote.
   var tail: String {
     let text = (try? String(contentsOf: log, encoding: .utf8)) ?? ""
-    return text.split(separator: "\n").suffix(30).joined(separator: "\n")
+    return text.split(separator: "\n").suffix(80).joined(separator: "\n")
   }
 
   /// No warning, no chance to tidy up.

@@ -1,0 +1,341 @@
+import EmbeddedBroker
+import Events
+import Foundation
+import Kafka
+import Logging
+import Model
+import Operations
+import Serving
+import Synchronization
+import Telemetry
+import Training
+import UpdateLog
+
+/// Everything that one process runs, put together from its settings: the only place where broker, joiner,
+/// replica hosts, predictor and admin server meet.
+///
+/// `register(in:)` adds the parts to a `Lifecycle`, which starts them in order and stops them in reverse:
+/// the predictor stops before the replicas that it reads, those before the broker that they talk to.
+final class Instance: Sendable {
+  let settings: InstanceSettings
+  let registry = Registry()
+  let health = HealthRegistry()
+  let logger: Logger
+  private let parts = Mutex(Parts())
+
+  private struct Parts {
+    var broker: EmbeddedBroker?
+    var kafka: KafkaSettings?
+    var hosts: [ReplicaHost] = []
+    var joiners: [JoinerService] = []
+    var predictors: [StreamPredictor] = []
+    var admin: AdminServer?
+    var adminPort: Int?
+  }
+
+  init(settings: InstanceSettings, logger: Logger) {
+    self.settings = settings
+    self.logger = logger
+  }
+
+  // MARK: What others need to know once it runs
+
+  /// How to reach the Kafka that this instance uses; nil before the broker runs.
+  var kafka: KafkaSettings? { parts.withLock { $0.kafka } }
+  /// The replicas of every arm, in the order of the settings' arms.
+  var hosts: [ReplicaHost] { parts.withLock { $0.hosts } }
+  var adminPort: Int? { parts.withLock { $0.adminPort } }
+
+  /// Blocks until every component is ready.
+  func waitUntilReady(timeoutMilliseconds: Int64, isStopped: () -> Bool) throws {
+    let deadline = MonotonicClock.nanoseconds() + timeoutMilliseconds * 1_000_000
+    while !health.isReady && !isStopped() {
+      guard MonotonicClock.nanoseconds() < deadline else {
+        let waiting = health.components().filter { !$0.ready }.map { "\($0.name): \($0.detail)" }
+        throw InstanceError.notReady(waiting)
+      }
+      Thread.sleep(forTimeInterval: 0.01)
+    }
+  }
+
+  // MARK: Putting together
+
+  func register(in lifecycle: Lifecycle) {
+    ProcessMetrics.register(in: registry, version: Millrace.version)
+    let roles = settings.roles
+    if settings.kafka.bootstrapServers == nil && roles.contains(.broker) {
+      lifecycle.add("embedded broker") { try await self.startBroker() } stop: { await self.stopBroker() }
+    }
+    lifecycle.add("Kafka") { try await blocking { try self.reachKafka() } }
+    if let listen = settings.admin.listen {
+      lifecycle.add("admin server") { try await self.startAdmin(listen) } stop: { await self.parts.withLock { $0.admin }?.stop() }
+    }
+    if roles.contains(.node) || roles.contains(.trainer) {
+      lifecycle.add("replicas") { try await blocking { try self.startHosts() } } stop: {
+        await blocking { self.stopHosts() }
+      }
+    }
+    if roles.contains(.trainer) && settings.training.joiner && !settings.models.isEmpty {
+      lifecycle.add("joiner") { try await blocking { try self.startJoiner() } } stop: {
+        await blocking { self.parts.withLock { $0.joiners }.forEach { $0.stop() } }
+      }
+    }
+    if roles.contains(.gateway) {
+      lifecycle.add("stream predictor") { try await blocking { try self.startPredictors() } } stop: {
+        self.health.beginStopping()
+        await blocking { self.parts.withLock { $0.predictors }.forEach { $0.stop() } }
+      }
+    }
+  }
+
+  // MARK: Broker and topics
+
+  private func startBroker() async throws {
+    let embedded = settings.kafka.embedded
+    var broker = BrokerSettings(dataDirectory: settings.brokerDirectory)
+    broker.host = embedded.listen.host
+    broker.port = embedded.listen.port
+    broker.defaultPartitions = settings.topics.partitions
+    if let advertised = embedded.advertised {
+      broker.advertisedHost = advertised.host
+      broker.advertisedPort = advertised.port
+    }
+    broker.segmentBytes = embedded.segmentBytes
+    if let bytes = embedded.retentionBytes { broker.retentionBytes = bytes }
+    broker.flush =
+      switch embedded.flush {
+      case .never: .never
+      case .everyBatch: .everyBatch
+      case .interval(let milliseconds): .interval(milliseconds: milliseconds)
+      }
+    let running = EmbeddedBroker(settings: broker, logger: logger)
+    let port = try await running.start()
+    parts.withLock {
+      $0.broker = running
+      $0.kafka = clientSettings("\(embedded.listen.host):\(port)")
+    }
+    logger.notice(
+      "embedded Kafka broker: one node, for development and tests; use a real Kafka beyond one machine",
+      metadata: ["listen": "\(embedded.listen.host):\(port)", "data": "\(settings.brokerDirectory)"])
+  }
+
+  private func stopBroker() async {
+    await parts.withLock { $0.broker }?.stop()
+  }
+
+  private func clientSettings(_ servers: String) -> KafkaSettings {
+    KafkaSettings(
+      bootstrapServers: servers, clientID: settings.kafka.clientID, properties: settings.kafka.properties)
+  }
+
+  /// Waits until a broker answers, however long it takes, then makes sure of the topics.
+  private func reachKafka() throws {
+    let kafka = parts.withLock { parts in
+      let kafka =
+        parts.kafka
+        ?? clientSettings(settings.kafka.bootstrapServers ?? "\(settings.kafka.embedded.listen)")
+      parts.kafka = kafka
+      return kafka
+    }
+    let readiness = health.register("kafka")
+    let admin = try KafkaAdmin(kafka, logger: logger)
+    let logger = logger
+    let reached = admin.waitUntilReachable { waited, error in
+      readiness.notReady("\(error)")
+      if waited % 5_000 < 1_000 {
+        logger.warning("waiting for Kafka", metadata: ["servers": "\(kafka.bootstrapServers)", "error": "\(error)"])
+      }
+      return !Task.isCancelled
+    }
+    guard reached else { throw CancellationError() }
+    if settings.topics.create && !settings.models.isEmpty { try admin.ensureTopics(topicSpecs) }
+    try checkPartitions(admin)
+    readiness.ready(kafka.bootstrapServers)
+  }
+
+  /// The topics of events, with a dead-letter topic for each one that people write to.
+  private var topicSpecs: [TopicSpec] {
+    let topics = settings.topics
+    let kept = ["cleanup.policy": "delete"]
+    let written = [topics.features, topics.labels]
+    return (written + [topics.examples, topics.predictions] + written.map { $0 + topics.deadLetterSuffix }).map {
+      TopicSpec(name: $0, partitions: topics.partitions, replication: topics.replication, config: kept)
+    }
+  }
+
+  /// Events, labels, examples and predictions are co-partitioned: a different count is a mistake that no
+  /// amount of waiting mends.
+  private func checkPartitions(_ admin: KafkaAdmin) throws {
+    guard !settings.models.isEmpty else { return }
+    let topics = settings.topics
+    guard let wanted = try admin.partitionCount(topics.features) else { return }
+    for name in [topics.labels, topics.examples, topics.predictions] {
+      guard let count = try admin.partitionCount(name), count != wanted else { continue }
+      throw InstanceError.partitionsDiffer(topic: name, count: count, features: topics.features, wanted: wanted)
+    }
+  }
+
+  // MARK: Models
+
+  private func startHosts() throws {
+    guard let kafka else { return }
+    if settings.models.isEmpty {
+      logger.warning("no models are configured: add `models:` to the configuration, or see `millrace run --help`")
+    }
+    let trains = settings.roles.contains(.trainer) && settings.training.trainer
+    let onlyFollowing = settings.arms.allSatisfy { $0.policy == .online }
+    for model in settings.models {
+      let watermark = LabelWatermark()
+      var hasTrainer = false
+      for arm in settings.arms {
+        var host = ReplicaHostSettings(
+          specification: model, examplesTopic: settings.topics.examples, policy: arm.policy.position, arm: arm.name)
+        host.createsLog = settings.topics.create
+        host.replicationFactor = settings.topics.replication
+        host.backlogBytesMax = settings.training.backlogBytesMax
+        if arm.policy == .online && !hasTrainer {
+          hasTrainer = true
+          if trains {
+            host.training = .all
+            host.beaconMilliseconds = settings.training.beaconMilliseconds
+          }
+          let checkpoints = settings.training.checkpoints
+          host.checkpointDirectory = settings.checkpointDirectory
+          host.checkpointEverySeconds = checkpoints.everyMilliseconds.map { max(1, $0 / 1_000) }
+          // An arm that stands still reads the log again from where it stands.
+          host.trimsLog = checkpoints.trimsLog && onlyFollowing && trains
+        }
+        let replica = try ReplicaHost(
+          specification: model, settings: host, kafka: kafka, watermark: watermark, registry: registry, logger: logger)
+        health.register("replicas \(model.name)/\(arm.name)") {
+          let problem = replica.problem
+          return (problem == nil, problem ?? "")
+        }
+        try replica.start()
+        parts.withLock { $0.hosts.append(replica) }
+      }
+    }
+  }
+
+  private func stopHosts() {
+    // All are asked at once; each waits for its own thread.
+    let hosts = parts.withLock { $0.hosts }
+    DispatchQueue.concurrentPerform(iterations: hosts.count) { hosts[$0].stop() }
+  }
+
+  private func startJoiner() throws {
+    guard let kafka, let model = settings.models.first else { return }
+    if let other = settings.models.dropFirst().first(where: { $0.join != model.join }) {
+      logger.warning("one joiner serves all models: `join` of \(model.name) is used, that of \(other.name) is not")
+    }
+    let topics = settings.topics
+    let joiner = JoinerService(
+      specification: model, kafka: kafka,
+      settings: JoinerServiceSettings(
+        featuresTopic: topics.features, labelsTopic: topics.labels, examplesTopic: topics.examples,
+        deadLetterTopic: topics.labels + topics.deadLetterSuffix, limits: settings.serving.eventLimits),
+      registry: registry, logger: logger)
+    health.register("joiner") {
+      let reason = joiner.unreadyReason
+      return (reason == nil, reason ?? "")
+    }
+    try joiner.start()
+    parts.withLock { $0.joiners.append(joiner) }
+  }
+
+  private func startPredictors() throws {
+    guard let kafka else { return }
+    let serving = settings.serving
+    for model in settings.models {
+      let arms = hosts.filter { $0.specification == model }.map { host in
+        Arm(name: host.settings.arm, set: host.set, isReady: { host.isReady })
+      }
+      let several = settings.models.count > 1
+      let predictor = StreamPredictor(
+        specification: model, arms: arms, kafka: kafka,
+        settings: StreamPredictorSettings(
+          featuresTopic: settings.topics.features, predictionsTopic: settings.topics.predictions,
+          deadLetterTopic: settings.topics.features + settings.topics.deadLetterSuffix,
+          // Each model answers every event, so each has a group of its own.
+          group: several ? "\(serving.group)-\(model.name)" : serving.group,
+          limits: settings.serving.eventLimits, pollEventsMax: serving.pollEventsMax,
+          openRangesMax: serving.openRangesMax, commitIntervalMilliseconds: Int64(serving.commitIntervalMilliseconds)),
+        registry: registry, logger: logger)
+      health.register("predictor \(model.name)") {
+        let reason = predictor.unreadyReason
+        return (reason == nil, reason ?? "")
+      }
+      try predictor.start()
+      parts.withLock { $0.predictors.append(predictor) }
+    }
+  }
+
+  private func startAdmin(_ listen: ListenAddress) async throws {
+    let about = RegistryStatus.About(
+      version: Millrace.version, roles: settings.roles.map(\.rawValue).sorted(), kafka: kafka?.bootstrapServers ?? "")
+    let status = RegistryStatus(about: about, registry: registry)
+    let admin = AdminServer(
+      address: listen, registry: registry, health: health, status: status, logger: logger)
+    let port = try await admin.start()
+    parts.withLock {
+      $0.admin = admin
+      $0.adminPort = port
+    }
+  }
+}
+
+/// What keeps an instance from starting.
+enum InstanceError: Error, CustomStringConvertible {
+  case partitionsDiffer(topic: String, count: Int, features: String, wanted: Int)
+  case notReady([String])
+
+  var description: String {
+    switch self {
+    case .notReady(let components): "not ready in time: \(components.joined(separator: "; "))"
+    case .partitionsDiffer(let topic, let count, let features, let wanted):
+      """
+      topic \(topic) has \(count) partitions, \(features) has \(wanted): they must have the same number, because \
+      an event, its label and its prediction share a partition. Delete \(topic) and let it be created again, or \
+      name another topic under `topics:`.
+      """
+    }
+  }
+}
+
+extension InstanceSettings.ArmSettings.Policy {
+  var position: PositionPolicy {
+    switch self {
+    case .online: .follow
+    case .held(let until): .hold(untilEventTimeMilliseconds: until)
+    case .refreshed(let every): .refresh(everyMilliseconds: every)
+    }
+  }
+}
+
+extension InstanceSettings.ServingSettings {
+  var eventLimits: EventLimits {
+    var limits = EventLimits()
+    limits.payloadBytesMax = self.limits.payloadBytesMax
+    limits.valuesMax = self.limits.valuesMax
+    limits.textBytesMax = self.limits.textBytesMax
+    limits.idBytesMax = self.limits.idBytesMax
+    limits.jsonDepthMax = self.limits.jsonDepthMax
+    return limits
+  }
+}
+
+/// Runs work that blocks on a thread of its own, so that it holds none of the threads that tasks share.
+func blocking<Value: Sendable>(_ work: @escaping @Sendable () throws -> Value) async throws -> Value {
+  try await withCheckedThrowingContinuation { continuation in
+    Thread.detachNewThread { continuation.resume(with: Result { try work() }) }
+  }
+}
+
+func blocking(_ work: @escaping @Sendable () -> Void) async {
+  await withCheckedContinuation { continuation in
+    Thread.detachNewThread {
+      work()
+      continuation.resume()
+    }
+  }
+}
