@@ -5,9 +5,12 @@ import UpdateLog
 
 extension Trainer {
   /// Offers the examples record at `offset` of a partition. The bytes are borrowed for the call.
+  ///
+  /// - Parameter producedNanoseconds: when its oldest label was produced, by the wall clock; `Int64.max`: not
+  ///   known. It travels in the update records, for freshness.
   public func take(
     partition: Int32, offset: Int64, record: UnsafeRawBufferPointer, contentType: UnsafeRawBufferPointer? = nil,
-    nowNanoseconds: Int64
+    producedNanoseconds: Int64 = .max, nowNanoseconds: Int64
   ) -> TrainerIntake {
     precondition(!emission.active, "perform the actions first")
     guard let source = index(of: partition), case .reading = sources[source].phase else { return .ignored }
@@ -28,7 +31,9 @@ extension Trainer {
     }
     sources[source].gapOffset = -1
     counters.recordsTaken &+= 1
-    learn(source: source, offset: offset, record: record, contentType: contentType, nowNanoseconds: nowNanoseconds)
+    learn(
+      source: source, offset: offset, record: record, contentType: contentType,
+      producedNanoseconds: producedNanoseconds, nowNanoseconds: nowNanoseconds)
     if speculation.isBroken { resync(source, nowNanoseconds: nowNanoseconds) }
     return .taken
   }
@@ -51,7 +56,7 @@ extension Trainer {
   /// next records cover.
   private func learn(
     source: Int, offset: Int64, record: UnsafeRawBufferPointer, contentType: UnsafeRawBufferPointer?,
-    nowNanoseconds: Int64
+    producedNanoseconds: Int64, nowNanoseconds: Int64
   ) {
     let readable = reader.read(record, contentType: contentType)
     var accepted = false
@@ -86,7 +91,7 @@ extension Trainer {
     for shard in 0..<shardCount where offset >= sources[source].uncovered[shard].next {
       sources[source].uncovered[shard].add(
         examples: examples, labelTimeMinimum: timeMinimum, labelTimeMaximum: timeMaximum,
-        labelProducedNanoseconds: 0, nowNanoseconds: nowNanoseconds)
+        labelProducedNanoseconds: examples > 0 ? producedNanoseconds : .max, nowNanoseconds: nowNanoseconds)
     }
   }
 

@@ -11,6 +11,7 @@ struct ReplicaHostBacklog {
     var length: Int
     /// The content type's bytes follow the payload's; -1: there is none.
     var contentTypeLength: Int
+    var timestampMilliseconds: Int64
 
     var size: Int { length + max(0, contentTypeLength) }
   }
@@ -21,6 +22,7 @@ struct ReplicaHostBacklog {
     var offset: Int64
     var bytes: UnsafeRawBufferPointer
     var contentType: UnsafeRawBufferPointer?
+    var timestampMilliseconds: Int64
   }
 
   /// At this many bytes the host stops fetching…
@@ -48,11 +50,13 @@ struct ReplicaHostBacklog {
   private(set) var waitingBytes = 0
   var isFull: Bool { waitingBytes >= bytesMax }
 
-  mutating func append(
-    partition: Int32, offset: Int64, _ payload: UnsafeRawBufferPointer, contentType: UnsafeRawBufferPointer?
-  ) {
+  /// Copies the record behind the others.
+  mutating func append(_ waiting: Waiting) {
+    let payload = waiting.bytes
+    let contentType = waiting.contentType
     let record = Record(
-      partition: partition, offset: offset, start: 0, length: payload.count, contentTypeLength: contentType?.count ?? -1)
+      partition: waiting.partition, offset: waiting.offset, start: 0, length: payload.count,
+      contentTypeLength: contentType?.count ?? -1, timestampMilliseconds: waiting.timestampMilliseconds)
     if end + record.size > capacity { makeRoom(record.size) }
     if let base = payload.baseAddress { (bytes + end).copyMemory(from: base, byteCount: payload.count) }
     if let contentType, let base = contentType.baseAddress {
@@ -72,7 +76,8 @@ struct ReplicaHostBacklog {
       partition: record.partition, offset: record.offset,
       bytes: UnsafeRawBufferPointer(start: bytes + record.start, count: record.length),
       contentType: record.contentTypeLength < 0
-        ? nil : UnsafeRawBufferPointer(start: bytes + record.start + record.length, count: record.contentTypeLength))
+        ? nil : UnsafeRawBufferPointer(start: bytes + record.start + record.length, count: record.contentTypeLength),
+      timestampMilliseconds: record.timestampMilliseconds)
   }
 
   mutating func removeFirst() {

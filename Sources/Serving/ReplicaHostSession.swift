@@ -291,7 +291,7 @@ final class ReplicaHostSession: @unchecked Sendable {
       if kind == .update, header.labelProducedNanoseconds > 0,
         index == ValidationSample.homeShard(ofSourcePartition: header.sourcePartition, shards: shards.count)
       {
-        metrics.freshness.record(nanoseconds: max(0, MonotonicClock.nanoseconds() - header.labelProducedNanoseconds))
+        metrics.freshness.record(nanoseconds: max(0, WallClock.nanoseconds() - header.labelProducedNanoseconds))
       }
     case .dropped(let reason):
       metrics.drop(reason.name)

@@ -78,19 +78,24 @@ final class ReplicaHostTraining {
       guard message.topic == topicIndex, Int(message.partition) < sources.count else { continue }
       guard sources[Int(message.partition)].seek < 0 else { continue }
       let bytes = message.value ?? UnsafeRawBufferPointer(start: nil, count: 0)
-      if !backlog.isEmpty || !offer(message.partition, message.offset, bytes, message.header("content-type"), nowNanoseconds) {
-        backlog.append(partition: message.partition, offset: message.offset, bytes, contentType: message.header("content-type"))
-      }
+      let record = ReplicaHostBacklog.Waiting(
+        partition: message.partition, offset: message.offset, bytes: bytes, contentType: message.header("content-type"),
+        timestampMilliseconds: message.timestampMilliseconds)
+      if !backlog.isEmpty || !offer(record, nowNanoseconds) { backlog.append(record) }
     }
   }
 
   /// Gives one record to the trainer.
   /// - Returns: false when it is to be kept for later.
-  private func offer(
-    _ partition: Int32, _ offset: Int64, _ bytes: UnsafeRawBufferPointer, _ contentType: UnsafeRawBufferPointer?, _ now: Int64
-  ) -> Bool {
+  private func offer(_ record: ReplicaHostBacklog.Waiting, _ now: Int64) -> Bool {
+    // The joiner stamps a record with the time of its oldest label.
+    let stamp = record.timestampMilliseconds
+    let produced = stamp > 0 && stamp < .max / 1_000_000 ? stamp * 1_000_000 : .max
     while true {
-      switch trainer.take(partition: partition, offset: offset, record: bytes, contentType: contentType, nowNanoseconds: now) {
+      switch trainer.take(
+        partition: record.partition, offset: record.offset, record: record.bytes, contentType: record.contentType,
+        producedNanoseconds: produced, nowNanoseconds: now)
+      {
       case .taken, .ignored:
         return true
       case .full:
@@ -99,7 +104,7 @@ final class ReplicaHostTraining {
       case .again:
         perform(now)
         // The actions may have moved the source away from this record.
-        if sources[Int(partition)].seek >= 0 { return true }
+        if sources[Int(record.partition)].seek >= 0 { return true }
       }
     }
   }
@@ -109,7 +114,7 @@ final class ReplicaHostTraining {
     isFull = false
     perform(now)
     while let front = backlog.front {
-      if sources[Int(front.partition)].seek < 0, !offer(front.partition, front.offset, front.bytes, front.contentType, now) { break }
+      if sources[Int(front.partition)].seek < 0, !offer(front, now) { break }
       // A seek inside has emptied the source's part of the backlog.
       if let still = backlog.front, still.partition == front.partition, still.offset == front.offset { backlog.removeFirst() }
     }

@@ -91,7 +91,7 @@ public final class StreamPredictor: Sendable {
   private func setReason(_ reason: String?) { state.withLock { $0.unreadyReason = reason } }
 
   private func run(_ thread: OwnerThread) {
-    let metrics = StreamPredictorMetrics(registry: registry, model: specification.name)
+    let metrics = StreamPredictorMetrics(registry: registry, model: specification.identifier)
     let batch = PredictionBatch(specification: specification, arms: arms, limits: settings.limits)
     while !thread.isStopRequested {
       for arm in arms where !arm.isReady() {

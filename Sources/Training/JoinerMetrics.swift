@@ -8,8 +8,8 @@ struct JoinerMetrics {
   let batchExamples: SizeHistogram
   let batchBytes: SizeHistogram
   let labelAge: LatencyHistogram
-  private let totals: [(of: KeyPath<JoinerCounts, Int> & Sendable, counter: Counter)]
-  private let lost: [(of: KeyPath<JoinerCounts, Int64> & Sendable, counter: Counter)]
+  private let totals: [(of: any KeyPath<JoinerCounts, Int> & Sendable, counter: Counter)]
+  private let lost: [(of: any KeyPath<JoinerCounts, Int64> & Sendable, counter: Counter)]
   private let registry: Registry
   private let model: String
 

@@ -90,7 +90,7 @@ public final class JoinerService: Sendable {
   private func setReason(_ reason: String?) { state.withLock { $0.unreadyReason = reason } }
 
   private func run(_ thread: OwnerThread) {
-    let metrics = JoinerMetrics(registry: registry, model: specification.name)
+    let metrics = JoinerMetrics(registry: registry, model: specification.identifier)
     var lastError = ""
     while !thread.isStopRequested {
       do {

@@ -170,10 +170,10 @@ final class JoinerSession: @unchecked Sendable {
       lane.joiner.turn(nowNanoseconds: now, elsewhereMilliseconds: quietTime)
       if lane.oldestLabelMilliseconds != .max {
         metrics.labelAge.record(nanoseconds: max(0, WallClock.milliseconds() - lane.oldestLabelMilliseconds) &* 1_000_000)
-        lane.oldestLabelMilliseconds = .max
       }
       notice(lane)
       flush(lane, index)
+      lane.oldestLabelMilliseconds = .max
     }
     if let failure { throw failure }
     if producer.needsRecreation {
@@ -359,7 +359,12 @@ final class JoinerSession: @unchecked Sendable {
   }
 
   private func produce(_ record: UnsafeRawBufferPointer, _ lane: Lane, _ index: Int) -> Bool {
-    switch producer.produce(examples, partition: lane.partition, value: record, opaque: Self.opaque(index, restarts: lane.joiner.counts.restarts, isDeadLetter: false)) {
+    // The record's time is that of its oldest label: the trainer passes it on, and freshness counts from it.
+    let stamp = lane.oldestLabelMilliseconds == .max ? 0 : lane.oldestLabelMilliseconds
+    switch producer.produce(
+      examples, partition: lane.partition, value: record, timestampMilliseconds: stamp,
+      opaque: Self.opaque(index, restarts: lane.joiner.counts.restarts, isDeadLetter: false))
+    {
     case .queued: return true
     case .queueFull: return false
     case .failed(let error):
