@@ -18,7 +18,7 @@ final class SpeculativeRows {
   private var ftrl: mr_ftrl
   private let isCount: Bool
   private let bound: Float
-  private let squareBound: Float
+  private let gradientBound: Double
   /// Memory ran out: what is in here is not whole. Clear, and start over.
   private(set) var isBroken = false
   private var columns: (gradients: UnsafeMutablePointer<Float>, squares: UnsafeMutablePointer<Float>, capacity: Int)
@@ -35,7 +35,7 @@ final class SpeculativeRows {
     }
     isCount = specification.loss == nil
     bound = Float(specification.learning.gradientBound)
-    squareBound = bound * bound
+    gradientBound = specification.learning.gradientBound
     columns = (.allocate(capacity: 64), .allocate(capacity: 64), 64)
   }
 
@@ -81,12 +81,17 @@ final class SpeculativeRows {
 
   func batchRows(shard: Int) -> Int { mr_speculation_batch_rows(native, UInt32(shard)) }
 
+  /// The batch's rows of a shard, within what a replica takes from a record over `examples` examples.
   func batchSums(
-    shard: Int, ids: UnsafeMutablePointer<UInt64>, gradients: UnsafeMutablePointer<Float>,
+    shard: Int, examples: Int32, ids: UnsafeMutablePointer<UInt64>, gradients: UnsafeMutablePointer<Float>,
     squares: UnsafeMutablePointer<Float>
   ) -> Int {
-    mr_speculation_batch_sums(native, UInt32(shard), bound, squareBound, ids, gradients, squares)
+    let bounds = ShardReplica.bounds(gradientBound: gradientBound, examples: examples)
+    return mr_speculation_batch_sums(native, UInt32(shard), bounds.gradient, bounds.square, ids, gradients, squares)
   }
+
+  /// The batch's records are written: it has no rows any more, and stays in flight.
+  func end() { mr_speculation_begin(native, .max) }
 
   func batchCounts(shard: Int, rows: Int, ids: UnsafeMutablePointer<UInt64>, counts: UnsafeMutablePointer<Int64>) -> Int {
     if rows > columns.capacity {

@@ -113,6 +113,9 @@ extension Trainer {
   }
 
   private func write(_ header: UpdateHeader, shard: Int, rows: Int, validates: Bool) -> UnsafeRawBufferPointer {
+    if rows == 0 && !validates {
+      return writer.update(header, rows: 0) { _, _, _ in 0 }
+    }
     if loss == nil {
       return writer.counts(header, rows: rows) { ids, counts in
         speculation.batchCounts(shard: shard, rows: rows, ids: ids, counts: counts)
@@ -120,11 +123,11 @@ extension Trainer {
     }
     if validates {
       return writer.update(header, rows: rows, validation: validation) { ids, gradients, squares in
-        speculation.batchSums(shard: shard, ids: ids, gradients: gradients, squares: squares)
+        speculation.batchSums(shard: shard, examples: header.examples, ids: ids, gradients: gradients, squares: squares)
       }
     }
     return writer.update(header, rows: rows) { ids, gradients, squares in
-      speculation.batchSums(shard: shard, ids: ids, gradients: gradients, squares: squares)
+      speculation.batchSums(shard: shard, examples: header.examples, ids: ids, gradients: gradients, squares: squares)
     }
   }
 }

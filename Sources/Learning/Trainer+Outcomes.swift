@@ -103,6 +103,7 @@ extension Trainer {
   func clearBatch() {
     openSource = -1
     openExamples = 0
+    speculation.end()
     validation.removeAll()
   }
 
