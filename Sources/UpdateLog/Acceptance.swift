@@ -109,7 +109,7 @@ public struct Acceptance: Sendable, Equatable {
       var added = 0
       for source in sources {
         guard let to = source.skipTo else { continue }
-        if to.offset < progress(of: source.partition).offset { return .drop(.backwards) }
+        if rules.contains(.skipsForward), to.offset < progress(of: source.partition).offset { return .drop(.backwards) }
         if progress[source.partition] == nil { added += 1 }
       }
       if progress.count + added > Self.sourcesMax { return .drop(.tooManySources) }
@@ -117,7 +117,7 @@ public struct Acceptance: Sendable, Equatable {
         guard let to = source.skipTo else { continue }
         let before = progress(of: source.partition).offset
         // A source named twice: the second must not take the first back.
-        guard to.offset >= before else { continue }
+        if rules.contains(.skipsForward), to.offset < before { continue }
         skippedOffsets &+= to.offset &- before
         set(to, of: source.partition)
       }
@@ -155,5 +155,10 @@ struct AcceptanceRules: OptionSet, Sendable {
   static let rangeNotEmpty = AcceptanceRules(rawValue: 16)
   static let frozenHolds = AcceptanceRules(rawValue: 32)
   static let epochRises = AcceptanceRules(rawValue: 64)
-  static let all: AcceptanceRules = [.specMatches, .epochMatches, .fromIsProgress, .progressAdvances, .rangeNotEmpty, .frozenHolds, .epochRises]
+  static let skipsForward = AcceptanceRules(rawValue: 128)
+  static let each: [(String, AcceptanceRules)] = [
+    ("specMatches", .specMatches), ("epochMatches", .epochMatches), ("fromIsProgress", .fromIsProgress), ("progressAdvances", .progressAdvances),
+    ("rangeNotEmpty", .rangeNotEmpty), ("frozenHolds", .frozenHolds), ("epochRises", .epochRises), ("skipsForward", .skipsForward),
+  ]
+  static let all = AcceptanceRules(rawValue: 255)
 }

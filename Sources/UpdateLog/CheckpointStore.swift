@@ -84,6 +84,7 @@ public final class CheckpointStore: Sendable {
   }
 
   /// Writes a checkpoint of `set` and waits for it. Owner thread of the replicas. For slices, see `CheckpointWriter`.
+  @discardableResult
   public func write(_ set: ReplicaSet) throws(CheckpointError) -> CheckpointGeneration {
     let writer = CheckpointWriter(self)
     try writer.begin(set)

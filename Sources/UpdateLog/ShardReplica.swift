@@ -1,5 +1,5 @@
 // Hot: no allocation, existential, String or await per record in the steady state.
-public import CKernels
+internal import CKernels
 public import Kernels
 public import Model
 
@@ -103,10 +103,10 @@ public final class ShardReplica: @unchecked Sendable {
   }
 
   /// A row; zeros when it is not there, which is its initial value.
-  public func row(_ id: UInt64) -> mr_row { table.row(id) ?? mr_row(id: id, z: 0, n: 0, w: 0, touched: 0, count: 0) }
+  public func row(_ id: UInt64) -> ReplicaRow { table.row(id).map { ReplicaRow($0) } ?? ReplicaRow(id: id) }
 
   /// Visits all rows, in an order of no meaning.
-  public func forEachRow(_ body: (mr_row) -> Void) { table.forEachRow(body) }
+  public func forEachRow(_ body: (ReplicaRow) -> Void) { table.forEachRow { body(ReplicaRow($0)) } }
 
   /// Applies the record at `offset`. Offsets only rise; a gap between them (the log's own control records) is nothing.
   /// Never traps, whatever the bytes are.
