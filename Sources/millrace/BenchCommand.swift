@@ -3,10 +3,11 @@ import ArgumentParser
 /// `millrace bench`: figures of single parts, in memory.
 struct BenchCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "bench", abstract: "Measure single parts in memory: codecs.",
+    commandName: "bench", abstract: "Measure single parts in memory: codecs, learning.",
     discussion: """
       EXAMPLES
         millrace bench decode
+        millrace bench ftrl
       """,
-    subcommands: [BenchDecodeCommand.self])
+    subcommands: [BenchDecodeCommand.self, BenchFTRLCommand.self])
 }
