@@ -51,12 +51,12 @@ public struct ReplaySettings: Sendable, Equatable {
   public var form: EventForm
   /// Without an answer for so long the replay gives up and says what is missing.
   public var patienceMilliseconds: Int64
-  /// Questions that may wait for their answers at full speed.
+  /// Questions that may wait for their answers at full speed. Few, as labels are learned while they wait: a thousand flights are a day.
   public var inFlightMax: Int
 
   public init(
     pace: Pace = .lockstep(tickMilliseconds: 900_000), form: EventForm = .protobuf, patienceMilliseconds: Int64 = 60_000,
-    inFlightMax: Int = 20_000
+    inFlightMax: Int = 1000
   ) {
     self.pace = pace
     self.form = form

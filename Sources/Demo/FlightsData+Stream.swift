@@ -13,7 +13,8 @@ extension FlightsData {
       name: "flights", source: "\(flights.count) flights of 2013 from New York, with the weather of their hour",
       asks: flights.map { ($0.departure - 3600) * 1000 }, lands: flights.map { $0.lands * 1000 },
       labels: flights.map { $0.isLate ? 1 : 0 }, times: flights.map { $0.departure * 1000 }, window: from..<max(from, last) + 1,
-      frozenAtMilliseconds: from, write: { [self] index, writer in write(index, writer) })
+      // The last evening's departures are on the next day by UTC.
+      windowTo: "2013-12-31", frozenAtMilliseconds: from, write: { [self] index, writer in write(index, writer) })
   }
 
   /// The 19 inputs of flight `index`; the combined ones are made here, by the producer, as the reference makes them.

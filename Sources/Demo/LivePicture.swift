@@ -61,9 +61,8 @@ struct LivePicture {
     case .lockstep(let tick): right = "lockstep, ticks of \(tick / 60_000) min"
     case .speed(let speed): right = speed.isInfinite ? "full speed" : "\(fixed(speed, speed < 10 ? 1 : 0)) x the clock"
     }
-    let left = "millrace · \(title)"
-    let space = String(repeating: " ", count: max(1, width - left.count - right.count))
-    return inked("millrace", .bold) + " · \(title)" + space + inked(right, .dim)
+    let space = String(repeating: " ", count: max(1, width - title.count - right.count))
+    return inked(title, .bold) + space + inked(right, .dim)
   }
 
   private func clock(_ width: Int) -> String {
@@ -130,7 +129,7 @@ struct LivePicture {
     let scores = replay.scores
     guard let online = scores.arms.firstIndex(of: replay.instance.onlineArm), let other = scores.arms.indices.first(where: { $0 != online })
     else { return [] }
-    let cells = min(width - 2, 73)
+    let cells = min(width - 2, 74)
     let days = max(1, Int((Double(scores.span) / Double(cells)).rounded(.up)))
     let gaps = zip(scores.logLosses(arm: other, daysPerSpan: days), scores.logLosses(arm: online, daysPerSpan: days)).map { pair -> Double? in
       if let a = pair.0, let b = pair.1 { a - b } else { nil }

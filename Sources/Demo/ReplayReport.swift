@@ -30,7 +30,7 @@ public struct ReplayReport: Sendable {
   public init(_ replay: Replay) {
     stream = replay.stream.name
     windowFrom = CalendarTime.date(milliseconds: replay.stream.window.lowerBound)
-    windowTo = CalendarTime.date(milliseconds: min(replay.stream.window.upperBound - 1, replay.stream.times.last ?? .max))
+    windowTo = replay.stream.windowTo
     arms = replay.instance.arms.enumerated().map {
       Arm(name: $0.element, quality: replay.scores.exact(arm: $0.offset), unanswered: replay.scores.unanswered(arm: $0.offset))
     }
@@ -71,7 +71,7 @@ public struct ReplayReport: Sendable {
     if shedOffsets > 0 { lines.append("  \(grouped(Int(shedOffsets))) answers were shed") }
     if isLockstep {
       lines.append(
-        "  audit      \(grouped(audit.checked)) predictions checked, \(audit.violations == 0 ? "none" : grouped(audit.violations)) saw a label that landed after its question's tick began")
+        "  audit      \(grouped(audit.checked)) predictions checked, \(audit.violations == 0 ? "none" : grouped(audit.violations)) saw a label from after its tick began")
       for violation in audit.shown {
         lines.append(
           "             question \(violation.question) by \(violation.arm): tick \(CalendarTime.minute(milliseconds: violation.tickMilliseconds)), labels through \(CalendarTime.minute(milliseconds: violation.labelsThroughMilliseconds))")
@@ -92,8 +92,9 @@ public struct ReplayReport: Sendable {
       "\"window\":{\"from\":\(quoted(windowFrom)),\"to\":\(quoted(windowTo))}", "\"models\":{\(models.joined(separator: ","))}",
       "\"events\":\(events)", "\"labels\":\(labels)", "\"seconds\":\(number((seconds * 1000).rounded() / 1000))",
       "\"stream\":\(quoted(stream))", "\"lockstep\":\(isLockstep)",
-      "\"audit\":{\"checked\":\(audit.checked),\"violations\":\(audit.violations)}", "\"latency_ms\":\(quantilesJSON(latency))",
+      "\"latency_ms\":\(quantilesJSON(latency))",
     ]
+    if isLockstep { fields.append("\"audit\":{\"checked\":\(audit.checked),\"violations\":\(audit.violations)}") }
     if let freshness { fields.append("\"freshness_ms\":\(quantilesJSON(freshness))") }
     if let bestLogLoss { fields.append("\"attainable_log_loss\":\(number(bestLogLoss))") }
     if duplicates > 0 { fields.append("\"duplicates\":\(duplicates)") }

@@ -14,6 +14,8 @@ public struct ReplayStream: Sendable {
   public let times: [Int64]
   /// Questions with `times` in here are scored.
   public let window: Range<Int64>
+  /// The last day of the window, as reports name it.
+  public let windowTo: String
   /// When the frozen model stops learning.
   public let frozenAtMilliseconds: Int64
   /// The log loss of who knows the truth, over the window; nil for real data, where nobody does.
@@ -25,7 +27,7 @@ public struct ReplayStream: Sendable {
 
   public init(
     name: String, source: String, asks: [Int64], lands: [Int64], labels: [Float], times: [Int64], window: Range<Int64>,
-    frozenAtMilliseconds: Int64, bestLogLoss: Double? = nil, write: @escaping @Sendable (Int, EventWriter) -> Void
+    windowTo: String? = nil, frozenAtMilliseconds: Int64, bestLogLoss: Double? = nil, write: @escaping @Sendable (Int, EventWriter) -> Void
   ) {
     precondition(asks.count == lands.count && asks.count == labels.count && asks.count == times.count, "columns of one length")
     precondition(zip(asks, asks.dropFirst()).allSatisfy { $0 <= $1 }, "questions in the order in which they are asked")
@@ -37,6 +39,7 @@ public struct ReplayStream: Sendable {
     self.labels = labels
     self.times = times
     self.window = window
+    self.windowTo = windowTo ?? CalendarTime.date(milliseconds: min(window.upperBound - 1, times.last ?? .max))
     self.frozenAtMilliseconds = frozenAtMilliseconds
     self.bestLogLoss = bestLogLoss
     self.write = write

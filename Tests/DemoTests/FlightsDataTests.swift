@@ -48,6 +48,7 @@ private func event(_ stream: ReplayStream, _ index: Int) throws -> [String: Any]
     // -70 + 150 for the missing air time; 2 + 227; -4 + 227.
     #expect(zip(stream.lands, stream.times).map { ($0 - $1) / 60_000 } == [80, 229, 223])
     #expect(stream.frozenAtMilliseconds == 1_364_774_400_000)
+    #expect(stream.windowTo == "2013-12-31")
     #expect(stream.window.contains(stream.times[2]) && !stream.window.contains(stream.times[1]))
 
     let first = try event(stream, 0)

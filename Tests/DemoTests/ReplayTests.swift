@@ -74,6 +74,15 @@ private func replay(
     let report = try #require(ending.report, "\(ending.error ?? "")")
     #expect(report.events == 3000)
     #expect(report.labels == 3000)
+    #expect(report.isSound)
+    #expect(!report.json.contains("audit"))
+    let object = try JSONSerialization.jsonObject(with: Data(report.json.utf8)) as? [String: Any]
+    let models = try #require(object?["models"] as? [String: [String: Any]])
+    #expect(Set(models.keys) == ["frozen", "nightly", "online"])
+    #expect(models["online"]?["auc"] as? Double == 1)
+    #expect((object?["window"] as? [String: String])?["from"] == "2013-04-01")
+    #expect(object?["events"] as? Int == 3000)
+    #expect((object?["latency_ms"] as? [String: Double])?["p99"] != nil)
   }
 
   @Test func repeatedAnswersCountOnce() async throws {
