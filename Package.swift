@@ -89,7 +89,7 @@ let package = Package(
     tests("Kernels", ["Kernels", "CKernels"]),
     tests("Model", ["Model", "Settings"]),
     tests("Events", ["Events", "Model", "CMessages", "CSimdJSON", "AllocationThresholds"]),
-    tests("UpdateLog", ["UpdateLog", "Model", "Kernels"]),
+    tests("UpdateLog", ["UpdateLog", "Model", "Kernels", "AllocationThresholds"]),
     tests("Learning", ["Learning", "UpdateLog", "Events", "Model", "CKernels"]),
     tests("Kafka", ["Kafka", "CKafka", "EmbeddedBroker", "Telemetry"]),
     tests("EmbeddedBroker", ["EmbeddedBroker", "CKernels", nioCore, nioPosix, logging]),
