@@ -30,8 +30,11 @@ func library(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target
   .target(name: name, dependencies: dependencies, exclude: ["README.md"], swiftSettings: strict)
 }
 
-func tests(_ name: String, _ dependencies: [Target.Dependency], resources: [Resource] = []) -> Target {
-  .testTarget(name: name + "Tests", dependencies: dependencies, resources: resources, swiftSettings: strict)
+func tests(
+  _ name: String, _ dependencies: [Target.Dependency], exclude: [String] = [], resources: [Resource] = []
+) -> Target {
+  .testTarget(
+    name: name + "Tests", dependencies: dependencies, exclude: exclude, resources: resources, swiftSettings: strict)
 }
 
 let package = Package(
@@ -92,7 +95,7 @@ let package = Package(
     tests("UpdateLog", ["UpdateLog", "Model", "Kernels", "AllocationThresholds"]),
     tests("Learning", ["Learning", "UpdateLog", "Events", "Model", "CKernels"]),
     tests("Kafka", ["Kafka", "CKafka", "EmbeddedBroker", "Telemetry"]),
-    tests("EmbeddedBroker", ["EmbeddedBroker", "CKernels", nioCore, nioPosix, logging]),
+    tests("EmbeddedBroker", ["EmbeddedBroker", "CKernels", nioCore, nioPosix, logging], exclude: ["Clients"]),
     tests("Serving", ["Serving", "Training", "Kafka", "EmbeddedBroker", "Learning", "UpdateLog", "Events", "Model", "CKernels", "Telemetry", logging]),
     tests("Training", ["Training", "Kafka", "EmbeddedBroker", "Learning", "Events", "Model", "Telemetry", logging]),
     tests("Operations", ["Operations", "Settings", "Model", "Telemetry", logging, hummingbird, hummingbirdTesting, unixSignals, nioCore]),

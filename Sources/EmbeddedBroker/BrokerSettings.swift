@@ -44,8 +44,9 @@ public struct BrokerSettings: Sendable {
   public var connectionsMax = 2_000
   public var topicsMax = 10_000
   public var partitionsPerTopicMax = 1_024
-  /// How long an empty group waits for more members before the first assignment.
-  public var groupInitialRebalanceDelayMilliseconds = 30
+  /// How long an empty group waits for more members before the first assignment. Consumers that start together and miss it wait
+  /// for a heartbeat, 3 s by default; Kafka waits 3 s here. kafka-python needs about 100 ms for its own metadata.
+  public var groupInitialRebalanceDelayMilliseconds = 200
   /// What consumers may ask for as session timeout. Kafka refuses less than 6,000; tests like less.
   public var sessionTimeoutMilliseconds = 100 ... 1_800_000
   public var membersPerGroupMax = 1_000

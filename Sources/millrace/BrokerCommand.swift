@@ -64,14 +64,14 @@ struct BrokerCommand: AsyncParsableCommand {
       valueName: "never|batch|milliseconds"))
   var flush = "never"
 
-  @Option(help: ArgumentHelp("Log level: trace, debug, info, notice, warning, error.", valueName: "level"))
+  @Option(help: ArgumentHelp("Log level: trace, debug, info, notice, warning, error, critical.", valueName: "level"))
   var logLevel = "info"
 
   func validate() throws {
     _ = try address()
     _ = try flushPolicy()
     guard Logger.Level(rawValue: logLevel) != nil else {
-      throw ValidationError("--log-level is '\(logLevel)', expected trace, debug, info, notice, warning or error")
+      throw ValidationError("--log-level is '\(logLevel)', expected trace, debug, info, notice, warning, error or critical")
     }
     guard (1...1024).contains(defaultPartitions) else { throw ValidationError("--default-partitions takes 1 to 1024") }
     guard (16 * 1024 ... 1 << 31).contains(segmentBytes) else { throw ValidationError("--segment-bytes takes 16384 to 2147483648") }
@@ -115,6 +115,8 @@ struct BrokerCommand: AsyncParsableCommand {
     settings.retentionMilliseconds = retentionMs
     settings.flush = try flushPolicy()
 
+    // A write beyond a limit on file sizes is an error like a full disk, not the end.
+    signal(SIGXFSZ, SIG_IGN)
     // Before the start, so that no signal is missed.
     let signals = await UnixSignalsSequence(trapping: .sigterm, .sigint)
     let broker = EmbeddedBroker(settings: settings, logger: logger)

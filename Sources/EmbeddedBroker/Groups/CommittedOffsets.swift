@@ -40,7 +40,7 @@ final class CommittedOffsets {
     self.logger = logger
     descriptor = try LogFile.open(path, create: true)
     let size = try LogFile.size(descriptor, path)
-    try replay(try MappedFile(descriptor: descriptor, path: path, count: size).bytes)
+    try MappedFile(descriptor: descriptor, path: path, count: size).withBytes { replay($0) }
     if fileBytes < size {
       logger.warning("cut off a torn tail", metadata: ["file": "\(path)", "bytes": "\(size - fileBytes)"])
       try LogFile.truncate(descriptor, path, to: fileBytes)
@@ -49,7 +49,7 @@ final class CommittedOffsets {
 
   deinit { closeDescriptor(descriptor) }
 
-  private func replay(_ bytes: UnsafeRawBufferPointer) throws {
+  private func replay(_ bytes: UnsafeRawBufferPointer) {
     while bytes.count - fileBytes > Self.entryHeadBytes {
       let length = Int(bytes.loadUnaligned(fromByteOffset: fileBytes, as: UInt32.self).bigEndian)
       let checksum = bytes.loadUnaligned(fromByteOffset: fileBytes + 4, as: UInt32.self).bigEndian

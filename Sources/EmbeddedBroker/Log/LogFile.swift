@@ -146,7 +146,7 @@ enum LogFile {
 
 /// A file's bytes, mapped for reading. For scans of files that nobody truncates meanwhile.
 final class MappedFile {
-  let bytes: UnsafeRawBufferPointer
+  private let bytes: UnsafeRawBufferPointer
 
   init(descriptor: Int32, path: String, count: Int) throws(StorageError) {
     guard count > 0 else {
@@ -157,6 +157,11 @@ final class MappedFile {
       throw StorageError("mmap", path)
     }
     bytes = UnsafeRawBufferPointer(start: address, count: count)
+  }
+
+  /// The bytes are there until `body` returns.
+  func withBytes<R>(_ body: (UnsafeRawBufferPointer) throws -> R) rethrows -> R {
+    try withExtendedLifetime(self) { try body(bytes) }
   }
 
   deinit {

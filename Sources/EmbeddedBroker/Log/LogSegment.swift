@@ -59,10 +59,12 @@ final class LogSegment {
     loadIndex(fileBytes: size)
     let file = try MappedFile(descriptor: descriptor, path: path, count: size)
     recovery.scannedBytes = size - byteCount
-    while byteCount < size {
-      let rest = UnsafeRawBufferPointer(rebasing: file.bytes[byteCount...])
-      guard let header = RecordBatchHeader.intact(rest), header.baseOffset >= nextOffset else { break }
-      note(header, nextOffset: header.nextOffset, bytes: header.totalBytes)
+    file.withBytes { bytes in
+      while byteCount < size {
+        let rest = UnsafeRawBufferPointer(rebasing: bytes[byteCount...])
+        guard let header = RecordBatchHeader.intact(rest), header.baseOffset >= nextOffset else { break }
+        note(header, nextOffset: header.nextOffset, bytes: header.totalBytes)
+      }
     }
     if byteCount < size {
       recovery.tornBytes = size - byteCount
@@ -116,10 +118,13 @@ final class LogSegment {
     try walk(from: index.position(notAfterOffset: offset)) { $0.lastOffset >= offset }?.position ?? byteCount
   }
 
-  /// The first batch with a timestamp of `timestamp` or later.
-  func batch(atOrAfterTimestamp timestamp: Int64) throws(StorageError) -> (header: RecordBatchHeader, position: Int)? {
+  /// The first batch with a timestamp of `timestamp` or later and a record at `offset` or later.
+  func batch(atOrAfterTimestamp timestamp: Int64, from offset: Int64) throws(StorageError) -> (
+    header: RecordBatchHeader, position: Int
+  )? {
     guard maxTimestamp >= timestamp else { return nil }
-    return try walk(from: index.position(beforeTimestamp: timestamp)) { $0.maxTimestamp >= timestamp }
+    let start = max(index.position(beforeTimestamp: timestamp), index.position(notAfterOffset: offset))
+    return try walk(from: start) { $0.maxTimestamp >= timestamp && $0.lastOffset >= offset }
   }
 
   /// Walks over batch heads from a batch boundary until one matches. Reads heads only, a few together when batches are

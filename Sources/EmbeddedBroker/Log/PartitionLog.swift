@@ -226,14 +226,13 @@ final class PartitionLog {
   /// counts (the broker does not unpack), so the answer may be early by less than a batch, never late.
   func offset(atOrAfterTimestamp timestamp: Int64) throws(StorageError) -> (offset: Int64, timestamp: Int64)? {
     for segment in segments where segment.nextOffset > startOffset {
-      guard let found = try segment.batch(atOrAfterTimestamp: timestamp) else { continue }
-      // Timestamps are not monotone: batches below the start of the log may match first.
-      if found.header.lastOffset < startOffset { continue }
-      let file = try segment.map()
-      let batch = UnsafeRawBufferPointer(rebasing: file.bytes[found.position...])
-      if let exact = RecordTimes.firstRecord(in: batch, header: found.header, atOrAfter: max(timestamp, 0), from: startOffset) {
-        return exact
+      guard let found = try segment.batch(atOrAfterTimestamp: timestamp, from: startOffset) else { continue }
+      let exact = try segment.map().withBytes { bytes in
+        RecordTimes.firstRecord(
+          in: UnsafeRawBufferPointer(rebasing: bytes[found.position...]), header: found.header, atOrAfter: max(timestamp, 0),
+          from: startOffset)
       }
+      if let exact { return exact }
       return (max(found.header.baseOffset, startOffset), found.header.maxTimestamp)
     }
     return nil
@@ -242,7 +241,7 @@ final class PartitionLog {
   /// The batch with the greatest timestamp: its last offset and that time.
   func offsetOfMaxTimestamp() throws(StorageError) -> (offset: Int64, timestamp: Int64)? {
     guard let segment = segments.filter({ $0.nextOffset > startOffset }).max(by: { $0.maxTimestamp < $1.maxTimestamp }),
-      let found = try segment.batch(atOrAfterTimestamp: segment.maxTimestamp)
+      let found = try segment.batch(atOrAfterTimestamp: segment.maxTimestamp, from: 0)
     else { return nil }
     return (found.header.lastOffset, found.header.maxTimestamp)
   }
