@@ -5,7 +5,7 @@ public struct BrokerSettings: Sendable {
   public enum FlushPolicy: Sendable, Equatable {
     /// The operating system decides.
     case never
-    /// At least this often, in the background of requests.
+    /// At least this often. Requests wait while it happens.
     case interval(milliseconds: Int)
     /// Before each acknowledgement.
     case everyBatch
