@@ -38,15 +38,19 @@ extension Trainer {
     return .taken
   }
 
-  /// A record came from beyond the position. Either what was in between is still to come (the record
-  /// was fetched before a seek), or there is nothing in between (the log has holes). Seeking once and
-  /// seeing the same record again tells them apart; taking the first at its word would skip examples.
+  /// A record came from beyond the position. Either what was in between was lost on its way and is still in the
+  /// log, or there is nothing in between (control records of somebody's transactions). Seeking and seeing the same
+  /// record again, several times, tells them apart; taking the first at its word would skip examples.
   private func confirmGap(_ source: Int, _ offset: Int64) -> Bool {
-    if sources[source].gapOffset == offset { return true }
-    if sources[source].gapOffset < 0 || offset < sources[source].gapOffset {
+    if sources[source].gapOffset == offset {
+      sources[source].gapSightings &+= 1
+      if sources[source].gapSightings >= settings.gapSightingsMin { return true }
+    } else {
       sources[source].gapOffset = offset
-      seeks.append((sources[source].partition, sources[source].position))
+      sources[source].gapSightings = 1
     }
+    let partition = sources[source].partition
+    if !seeks.contains(where: { $0.partition == partition }) { seeks.append((partition, sources[source].position)) }
     return false
   }
 }

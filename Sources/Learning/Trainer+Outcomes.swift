@@ -92,7 +92,15 @@ extension Trainer {
       }
       discardResolved(shard: shard)
     }
-    if openSource == source { clearBatch() }
+    let open = openSource
+    if open >= 0 {
+      clearBatch()
+      // Its rows go with all the others': it starts over, at once.
+      if open != source {
+        abandon(open)
+        sources[open].phase = .backingOff(untilNanoseconds: .min)
+      }
+    }
     // What other sources have in flight is forgotten too: their next touch starts from the replica's
     // rows, a little stale, and no worse than that.
     speculation.removeAll()

@@ -20,6 +20,9 @@ public struct TrainerSettings: Sendable, Equatable {
   /// Back-off after a lost or dropped record: uniform in 0..<min(max, base * 2^attempt).
   public var backoffBaseNanoseconds: Int64
   public var backoffNanosecondsMax: Int64
+  /// A record from beyond the position is believed, and what lies between taken for nothing, when it came so often in a row
+  /// after a seek to the position.
+  public var gapSightingsMin = 5
 
   public init(
     inFlightExamplesMax: Int = 1000, inFlightExamplesColdMax: Int = 128, coldExamplesPerStep: Int = 4,

@@ -53,8 +53,9 @@ struct TrainerSource {
   var uncovered: [Uncovered]
   /// Attempts since an own record was last accepted.
   var attempt = 0
-  /// The offset that came instead of `position`, after which the source was sought again; -1: none.
+  /// The offset that came instead of `position`, and how often in a row the source was sought and it came again; -1: none.
   var gapOffset: Int64 = -1
+  var gapSightings = 0
 
   init(partition: Int32, shards: Int) {
     self.partition = partition
