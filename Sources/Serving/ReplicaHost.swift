@@ -156,11 +156,24 @@ public final class ReplicaHost: @unchecked Sendable {
         setReady(false, because: "\(error)")
         attempt += 1
         metrics.restarts.add()
+        if let error = error as? ReplicaHostError, error.needsRestore { restore() }
         logger.error("replicas stop serving", metadata: ["model": "\(specification.identifier)", "arm": "\(settings.arm)", "reason": "\(error)"])
         pauseBeforeRetry(attempt, thread)
       }
     }
     setReady(false, because: "stopped")
+  }
+
+  /// The replicas are not what the log says, or cannot get there: back to the newest checkpoint, or to nothing. What
+  /// follows is read from the log again; until then the host is not ready.
+  private func restore() {
+    do {
+      let found = try checkpoints?.restore() ?? ReplicaSet(specification: specification)
+      for (replica, restored) in zip(set.shards, found.shards) { replica.become(restored) }
+      metrics.restores.add()
+    } catch {
+      logger.error("replicas are not restored", metadata: ["reason": "\(error)"])
+    }
   }
 
   private func pauseBeforeRetry(_ attempt: Int, _ thread: OwnerThread) {

@@ -20,6 +20,14 @@ public enum ReplicaHostError: Error, Sendable, CustomStringConvertible {
   case stopped
   case sourceLost(topic: String, partition: Int32, needed: Int64, logStart: Int64)
 
+  /// Whether the replicas themselves are of no use any more.
+  var needsRestore: Bool {
+    switch self {
+    case .startOfLogPassed, .logDiffers, .diverged, .replicaBroken: true
+    case .otherSpecification, .logTooShort, .clientFailed, .stopped, .sourceLost: false
+    }
+  }
+
   public var description: String {
     switch self {
     case .otherSpecification(let topic, let shard, let found, let expected):

@@ -5,6 +5,7 @@ import UpdateLog
 public final class ReplicaHostMetrics: Sendable {
   public let ready: Gauge
   public let restarts: Counter
+  public let restores: Counter
   public let accepted: Counter
   let dropped: [String: Counter]
   let droppedOther: Counter
@@ -36,6 +37,7 @@ public final class ReplicaHostMetrics: Sendable {
     func of(_ key: String, _ value: String) -> [(String, String)] { labels + [(key, value)] }
     ready = registry.gauge("millrace_replicas_ready", "1 while the replicas have caught up and serve.", labels: labels)
     restarts = registry.counter("millrace_replica_restarts_total", "Times that the replicas stopped serving and started over.", labels: labels)
+    restores = registry.counter("millrace_replica_restores_total", "Times that the replicas went back to a checkpoint, or to the beginning.", labels: labels)
     accepted = registry.counter("millrace_update_records_total", "Update records by outcome.", labels: of("outcome", "accepted"))
     var dropped: [String: Counter] = [:]
     for reason in ReplicaHostMetrics.dropReasons {

@@ -42,6 +42,7 @@ final class ReplicaHostSession: @unchecked Sendable {
   private var changedSources: [Int32] = []
   private var changed = true
   private var metricsNanoseconds: Int64 = 0
+  private var validationNanoseconds: Int64 = 0
   private let beaconNanoseconds: Int64?
   private let writer = UpdateRecordWriter()
 
@@ -420,6 +421,10 @@ final class ReplicaHostSession: @unchecked Sendable {
     metrics.staleness.set(Double(now - oldest) / 1e9)
     metrics.rows.set(Double(rows))
     if through != .min { metrics.labelsThrough.set(Double(through) / 1e3) }
-    metrics.validation(set.validation, window: set.windowedValidation)
+    // Thousands of bins for each shard: not for every look.
+    if now - validationNanoseconds >= 1_000_000_000 {
+      validationNanoseconds = now
+      metrics.validation(set.validation, window: set.windowedValidation)
+    }
   }
 }

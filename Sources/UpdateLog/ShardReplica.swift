@@ -1,5 +1,6 @@
 // Hot: no allocation, existential, String or await per record in the steady state.
 internal import CKernels
+internal import Glibc
 public import Kernels
 public import Model
 
@@ -245,6 +246,20 @@ public final class ShardReplica: @unchecked Sendable {
     guard recentOffsets[at] == header.basisOffset, recentHashes[at] != header.basisStateHash else { return }
     divergence = Divergence(
       recordOffset: recordOffset, trainer: header.trainer, basisOffset: header.basisOffset, theirs: header.basisStateHash, ours: recentHashes[at])
+  }
+
+  /// Takes another replica's state as its own, in place: a restore while readers hold this object. The other is of no use afterwards. Waits
+  /// for readers that still look at the old rows (a batch's time).
+  public func become(_ other: ShardReplica) {
+    precondition(other.shard == shard && other.specHash == specHash, "a replica of another shard or specification")
+    let epoch = mr_table_exchange(table.pointer, other.table.pointer)
+    divergence = nil
+    isBroken = false
+    recentOffsets.update(repeating: -1, count: Self.recentMax)
+    adopt(
+      acceptance: other.acceptance, nextOffset: other.nextOffset, counts: other.counts, validation: other.validation, window: other.validationWindow,
+      labelsThrough: other.labelsThrough, lastRecordCRC: other.lastRecordCRC)
+    while !mr_reader_quiescent(epoch) { sched_yield() }
   }
 
   /// For restoring: everything but the rows, which the table has.

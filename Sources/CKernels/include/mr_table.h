@@ -72,6 +72,10 @@ void mr_table_work(mr_table *table, uint64_t slots_max);
 /// Whether rows still stand in two arrays.
 bool mr_table_growing(const mr_table *table);
 
+/// Gives each table the other's rows; captures of both end. Readers may be inside `a`, and still see its old rows: `b`, which has them now, is
+/// destroyed only when mr_reader_quiescent(the epoch returned). Nobody reads `b`.
+uint64_t mr_table_exchange(mr_table *a, mr_table *b);
+
 /// Copies rows in an order of no meaning. Start with `*cursor` 0; returns 0 at the end. The table must not change in between.
 size_t mr_table_scan(const mr_table *table, uint64_t *cursor, mr_row *out, size_t rows_max);
 
