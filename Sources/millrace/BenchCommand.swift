@@ -8,6 +8,7 @@ struct BenchCommand: ParsableCommand {
       EXAMPLES
         millrace bench decode
         millrace bench ftrl
+        millrace bench train
       """,
-    subcommands: [BenchDecodeCommand.self, BenchFTRLCommand.self])
+    subcommands: [BenchDecodeCommand.self, BenchFTRLCommand.self, BenchTrainCommand.self])
 }
