@@ -75,7 +75,7 @@ let package = Package(
     library("Serving", ["Kafka", "Learning", "UpdateLog", "Events", "Model", "Telemetry", logging]),
     library("Training", ["Serving", "Kafka", "Learning", "UpdateLog", "Events", "Model", "Telemetry", logging]),
     library("Operations", ["Settings", "Model", "Telemetry", logging, hummingbird, lifecycle, unixSignals, nioCore]),
-    library("LoadTest", ["Settings", "Kafka", "Events", "Model", histogram, logging]),
+    library("LoadTest", ["Serving", "Settings", "Kafka", "UpdateLog", "Events", "Model", "Telemetry", histogram, logging]),
     library("Demo", ["Kafka", "Events", "Model", "Telemetry", logging]),
     .executableTarget(
       name: "millrace",
@@ -94,12 +94,12 @@ let package = Package(
     tests("Events", ["Events", "Model", "CMessages", "CSimdJSON", "AllocationThresholds"]),
     tests("UpdateLog", ["UpdateLog", "Model", "Kernels", "AllocationThresholds"]),
     tests("Learning", ["Learning", "UpdateLog", "Events", "Model", "CKernels"]),
-    tests("Kafka", ["Kafka", "CKafka", "EmbeddedBroker", "Telemetry"]),
+    tests("Kafka", ["Kafka", "CKafka", "EmbeddedBroker", "Telemetry", logging]),
     tests("EmbeddedBroker", ["EmbeddedBroker", "CKernels", nioCore, nioPosix, logging], exclude: ["Clients"]),
     tests("Serving", ["Serving", "Training", "Kafka", "EmbeddedBroker", "Learning", "UpdateLog", "Events", "Model", "CKernels", "Telemetry", logging]),
     tests("Training", ["Training", "Kafka", "EmbeddedBroker", "Learning", "Events", "Model", "Telemetry", logging]),
     tests("Operations", ["Operations", "Settings", "Model", "Telemetry", logging, hummingbird, hummingbirdTesting, unixSignals, nioCore]),
-    tests("LoadTest", ["LoadTest"]),
+    tests("LoadTest", ["LoadTest", "Kafka", "EmbeddedBroker", "Model", "Events", "Settings", "Telemetry", logging]),
     tests("Demo", ["Demo", "Kafka", "EmbeddedBroker", "Events", "Model", "Telemetry", logging]),
     tests("CommandLine", ["millrace", "CKernels", "Serving", "Learning", "UpdateLog", "Kafka", "Events", "Model"]),
     // What tests share: counting allocations, by functions that stand before the C library's.

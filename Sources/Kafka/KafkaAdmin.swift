@@ -31,6 +31,11 @@ public struct TopicDescription: Sendable, Equatable {
 public struct TopicResult: Sendable, Equatable {
   public let name: String
   public let error: KafkaError?
+
+  public init(name: String, error: KafkaError?) {
+    self.name = name
+    self.error = error
+  }
 }
 
 /// Control plane: each call blocks its thread until the broker has answered or the time is over.

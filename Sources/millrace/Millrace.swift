@@ -21,6 +21,6 @@ struct Millrace: AsyncParsableCommand {
     version: version,
     subcommands: [
       RunCommand.self, DemoCommand.self, ProduceCommand.self, TailCommand.self, TopicsCommand.self, BrokerCommand.self,
-      ModelCommand.self, BenchCommand.self,
+      ModelCommand.self, LoadTestCommand.self, BenchCommand.self,
     ])
 }

@@ -1,1 +1,0 @@
-// Open-loop generators, histograms, reports.
