@@ -8,6 +8,7 @@ func withBroker<T>(
   directory: TemporaryDirectory? = nil, _ configure: (inout BrokerSettings) -> Void = { _ in }, _ body: (Int) async throws -> T
 ) async throws -> T {
   let directory = try directory ?? TemporaryDirectory()
+  defer { withExtendedLifetime(directory) {} }
   var settings = BrokerSettings(dataDirectory: directory.path)
   configure(&settings)
   let broker = EmbeddedBroker(settings: settings, logger: Logger(label: "broker", factory: { _ in SwiftLogNoOpLogHandler() }))
