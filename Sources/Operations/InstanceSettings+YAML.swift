@@ -13,7 +13,7 @@ extension InstanceSettings {
     "kafka.embedded": ["listen", "advertised", "data", "flush", "segment_bytes", "retention_bytes"],
     "topics": ["features", "labels", "examples", "predictions", "dead_letter_suffix", "partitions", "replication", "create"],
     "arms[]": ["name", "follow", "held_until", "refresh_every"],
-    "serving": ["group", "poll_events_max", "open_ranges_max", "commit_interval", "limits"],
+    "serving": ["group", "poll_events_max", "open_ranges_max", "commit_interval", "linger", "limits"],
     "serving.limits": ["payload_bytes_max", "values_max", "text_bytes_max", "id_bytes_max", "json_depth_max"],
     "training": ["joiner", "trainer", "checkpoints", "beacon", "backlog_bytes_max"],
     "training.checkpoints": ["directory", "every", "trim"],
@@ -269,6 +269,7 @@ private struct Reading {
     serving.openRangesMax = reader.int(node, "open_ranges_max", in: 1...65536, default: serving.openRangesMax)
     serving.commitIntervalMilliseconds = reader.milliseconds(
       node, "commit_interval", in: 1...60_000, default: serving.commitIntervalMilliseconds)
+    serving.lingerMicroseconds = reader.microseconds(node, "linger", in: 0...100_000, default: serving.lingerMicroseconds)
     let limits = reader.section(node, "limits")
     check(limits, "serving.limits")
     let most = serving.limits

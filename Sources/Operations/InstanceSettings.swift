@@ -100,6 +100,8 @@ public struct InstanceSettings: Sendable, Equatable {
     public var pollEventsMax = 1024
     public var openRangesMax = 256
     public var commitIntervalMilliseconds = 200
+    /// How long a prediction may wait for others to share its request.
+    public var lingerMicroseconds = 500
     public var limits = Limits()
 
     public struct Limits: Sendable, Equatable {

@@ -70,7 +70,7 @@ final class StreamPredictorSession: @unchecked Sendable {
     self.metrics = metrics
     self.logger = logger
     tracker = OutputTracker(rangesMax: settings.openRangesMax)
-    producer = try KafkaProducer(kafka, logger: logger)
+    producer = try KafkaProducer(kafka, lingerMilliseconds: settings.lingerMilliseconds, logger: logger)
     predictions = try producer.topic(settings.predictionsTopic)
     deadLetters = try producer.topic(settings.deadLetterTopic)
     let features = try producer.topic(settings.featuresTopic)

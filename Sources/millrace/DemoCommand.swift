@@ -161,6 +161,8 @@ struct DemoCommand: AsyncParsableCommand {
         return .init(name: arm.name, policy: policy)
       }
       settings.training.checkpoints.everyMilliseconds = nil
+      // A tick asks a few questions and waits for the answers.
+      settings.serving.lingerMicroseconds = 0
       guard admin != "off" else {
         settings.admin.listen = nil
         return settings

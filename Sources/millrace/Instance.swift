@@ -259,7 +259,8 @@ final class Instance: Sendable {
           // Each model answers every event, so each has a group of its own.
           group: several ? "\(serving.group)-\(model.name)" : serving.group,
           limits: settings.serving.eventLimits, pollEventsMax: serving.pollEventsMax,
-          openRangesMax: serving.openRangesMax, commitIntervalMilliseconds: Int64(serving.commitIntervalMilliseconds)),
+          openRangesMax: serving.openRangesMax, commitIntervalMilliseconds: Int64(serving.commitIntervalMilliseconds),
+          lingerMilliseconds: Double(serving.lingerMicroseconds) / 1_000),
         registry: registry, logger: logger)
       health.register("predictor \(model.name)") {
         let reason = predictor.unreadyReason

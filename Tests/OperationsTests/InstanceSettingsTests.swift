@@ -59,7 +59,7 @@ import Testing
         - {name: online, follow: true}
         - {name: frozen, held_until: "2013-04-01T00:00:00Z"}
         - {name: nightly, refresh_every: 24h}
-      serving: {group: g, poll_events_max: 10, open_ranges_max: 20, commit_interval: 1s, limits: {payload_bytes_max: 1KiB, values_max: 1, text_bytes_max: 2, id_bytes_max: 3, json_depth_max: 4}}
+      serving: {group: g, poll_events_max: 10, open_ranges_max: 20, commit_interval: 1s, linger: 250us, limits: {payload_bytes_max: 1KiB, values_max: 1, text_bytes_max: 2, id_bytes_max: 3, json_depth_max: 4}}
       training: {joiner: false, trainer: false, beacon: 100ms, backlog_bytes_max: 1MiB, checkpoints: {directory: /c, every: never, trim: false}}
       admin: {enabled: true, listen: "0.0.0.0:9000"}
       logging: {level: debug, format: json}
@@ -82,6 +82,7 @@ import Testing
       ])
     #expect(settings.serving.limits.jsonDepthMax == 4)
     #expect(settings.serving.commitIntervalMilliseconds == 1000)
+    #expect(settings.serving.lingerMicroseconds == 250)
     #expect(settings.training.checkpoints == .init(directory: "/c", everyMilliseconds: nil, trimsLog: false))
     #expect(settings.checkpointDirectory == "/c")
     #expect(settings.admin.listen == ListenAddress(host: "0.0.0.0", port: 9000))
