@@ -63,12 +63,24 @@ final class Instance: Sendable {
   func register(in lifecycle: Lifecycle) {
     ProcessMetrics.register(in: registry, version: Millrace.version)
     let roles = settings.roles
+    // Ready only when the last part runs, whatever those before it say.
+    let whole = health.register("start")
+    whole.notReady("parts are starting")
     if settings.kafka.bootstrapServers == nil && roles.contains(.broker) {
       lifecycle.add("embedded broker") { try await self.startBroker() } stop: { await self.stopBroker() }
     }
-    lifecycle.add("Kafka") { try await blocking { try self.reachKafka() } }
+    // Before anything that may wait for others, so that the wait can be seen.
     if let listen = settings.admin.listen {
       lifecycle.add("admin server") { try await self.startAdmin(listen) } stop: { await self.parts.withLock { $0.admin }?.stop() }
+    }
+    lifecycle.add("Kafka") {
+      // The thread that waits for a broker is no task's: it must be told.
+      let given = Cancellation()
+      try await withTaskCancellationHandler {
+        try await blocking { try self.reachKafka { given.isRequested } }
+      } onCancel: {
+        given.request()
+      }
     }
     if roles.contains(.node) || roles.contains(.trainer) {
       lifecycle.add("replicas") { try await blocking { try self.startHosts() } } stop: {
@@ -86,6 +98,7 @@ final class Instance: Sendable {
         await blocking { self.parts.withLock { $0.predictors }.forEach { $0.stop() } }
       }
     }
+    lifecycle.add("start") { whole.ready() }
   }
 
   // MARK: Broker and topics
@@ -128,15 +141,20 @@ final class Instance: Sendable {
       bootstrapServers: servers, clientID: settings.kafka.clientID, properties: settings.kafka.properties)
   }
 
-  /// Waits until a broker answers, however long it takes, then makes sure of the topics.
-  private func reachKafka() throws {
-    let kafka = parts.withLock { parts in
+  /// The broker in this process, or the one that the configuration names.
+  private var reachedKafka: KafkaSettings {
+    parts.withLock { parts in
       let kafka =
         parts.kafka
         ?? clientSettings(settings.kafka.bootstrapServers ?? "\(settings.kafka.embedded.listen)")
       parts.kafka = kafka
       return kafka
     }
+  }
+
+  /// Waits until a broker answers, however long it takes, then makes sure of the topics.
+  private func reachKafka(until isStopRequested: () -> Bool) throws {
+    let kafka = reachedKafka
     let readiness = health.register("kafka")
     let admin = try KafkaAdmin(kafka, logger: logger)
     let logger = logger
@@ -145,7 +163,7 @@ final class Instance: Sendable {
       if waited % 5_000 < 1_000 {
         logger.warning("waiting for Kafka", metadata: ["servers": "\(kafka.bootstrapServers)", "error": "\(error)"])
       }
-      return !Task.isCancelled
+      return !isStopRequested()
     }
     guard reached else { throw CancellationError() }
     if settings.topics.create && !settings.models.isEmpty { try admin.ensureTopics(topicSpecs) }
@@ -200,7 +218,8 @@ final class Instance: Sendable {
             host.beaconMilliseconds = settings.training.beaconMilliseconds
           }
           let checkpoints = settings.training.checkpoints
-          host.checkpointDirectory = settings.checkpointDirectory
+          // A directory for each model: what is not of the model would be passed over, or pruned as damaged.
+          host.checkpointDirectory = "\(settings.checkpointDirectory)/\(model.identifier)"
           host.checkpointEverySeconds = checkpoints.everyMilliseconds.map { max(1, $0 / 1_000) }
           // An arm that stands still reads the log again from where it stands.
           host.trimsLog = checkpoints.trimsLog && onlyFollowing && trains
@@ -273,7 +292,7 @@ final class Instance: Sendable {
 
   private func startAdmin(_ listen: ListenAddress) async throws {
     let about = RegistryStatus.About(
-      version: Millrace.version, roles: settings.roles.map(\.rawValue).sorted(), kafka: kafka?.bootstrapServers ?? "")
+      version: Millrace.version, roles: settings.roles.map(\.rawValue).sorted(), kafka: reachedKafka.bootstrapServers)
     let status = RegistryStatus(about: about, registry: registry)
     let admin = AdminServer(
       address: listen, registry: registry, health: health, status: status, logger: logger)
@@ -323,6 +342,14 @@ extension InstanceSettings.ServingSettings {
     limits.jsonDepthMax = self.limits.jsonDepthMax
     return limits
   }
+}
+
+/// A wish to stop that a thread outside all tasks can see.
+private final class Cancellation: Sendable {
+  private let requested = Atomic<Bool>(false)
+
+  var isRequested: Bool { requested.load(ordering: .acquiring) }
+  func request() { requested.store(true, ordering: .releasing) }
 }
 
 /// Runs work that blocks on a thread of its own, so that it holds none of the threads that tasks share.
