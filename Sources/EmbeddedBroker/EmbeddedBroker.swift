@@ -27,8 +27,8 @@ public final class EmbeddedBroker: Sendable {
 
   /// Opens the data directory (repairing what a crash left), listens, and returns the port.
   ///
-  /// Throws `EmbeddedBrokerError` when the directory is in use by another broker or damaged, and the system's errors when it cannot be
-  /// written or the port is taken.
+  /// Throws `EmbeddedBrokerError` when the directory is in use by another broker or damaged or the port is taken, and the system's errors
+  /// when the directory cannot be written.
   public func start() async throws -> Int {
     try state.begin()
     do {
@@ -77,7 +77,7 @@ public final class EmbeddedBroker: Sendable {
         try Broker(settings: settings, clusterID: clusterID, loop: loop, logger: logger)
       }.get()
       let identities = ConnectionIdentities()
-      let server = try await ServerBootstrap(group: group)
+      let bootstrap = ServerBootstrap(group: group)
         .serverChannelOption(.backlog, value: 256)
         .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
         .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
@@ -89,7 +89,16 @@ public final class EmbeddedBroker: Sendable {
             try channel.pipeline.syncOperations.addHandler(ConnectionHandler(broker: broker, identity: identities.next()))
           }
         }
-        .bind(host: settings.host, port: settings.port).get()
+      let server: any Channel
+      do {
+        server = try await bootstrap.bind(host: settings.host, port: settings.port).get()
+      } catch {
+        throw EmbeddedBrokerError(
+          """
+          cannot listen at \(settings.host):\(settings.port) for Kafka clients: \(error). Is another broker using the port? \
+          Set kafka.embedded.listen (`millrace broker`: --listen) to another one, or to port 0.
+          """)
+      }
       let port = server.localAddress?.port ?? settings.port
       try await loop.submit {
         broker.port = port
