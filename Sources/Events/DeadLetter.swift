@@ -1,5 +1,5 @@
-/// What the dead-letter topic says about a record that could not be used: the value there is the original, byte for byte; the rest
-/// travels in headers.
+/// What the dead-letter topic says about a record that could not be used: the value there is the original, byte for byte, up to
+/// `valueBytesMax`; the rest travels in headers.
 public struct DeadLetter: Sendable, Equatable {
   public var reason: String
   public var field: String
@@ -9,6 +9,12 @@ public struct DeadLetter: Sendable, Equatable {
   public var sourceOffset: Int64
   /// The original's content type; nil when it had none.
   public var contentType: String?
+  /// The original's size when the value carries only its beginning; else nil.
+  public var originalBytes: Int?
+
+  /// Bytes of the original that a dead letter carries: with its headers it stays within the megabyte that brokers and clients take
+  /// by default, whatever their limits let through on the way in. The whole is at the source offset.
+  public static let valueBytesMax = 900_000
 
   public init(_ problem: EventProblem, topic: String, partition: Int32, offset: Int64, contentType: String? = nil) {
     reason = problem.reason.rawValue
@@ -23,6 +29,13 @@ public struct DeadLetter: Sendable, Equatable {
   /// The topic that takes the dead letters of `topic`.
   public static func topic(of topic: String) -> String { topic + ".dead-letter" }
 
+  /// What of the original the dead letter carries; notes its size when that is not all.
+  public mutating func carry(_ original: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer {
+    guard original.count > Self.valueBytesMax else { return original }
+    originalBytes = original.count
+    return UnsafeRawBufferPointer(rebasing: original.prefix(Self.valueBytesMax))
+  }
+
   /// The headers of the dead letter's record.
   public var headers: [(name: String, value: String)] {
     var all = [
@@ -31,6 +44,7 @@ public struct DeadLetter: Sendable, Equatable {
       ("millrace-source-offset", String(sourceOffset)),
     ]
     if let contentType { all.append(("content-type", contentType)) }
+    if let originalBytes { all.append(("millrace-original-bytes", String(originalBytes))) }
     return all
   }
 
@@ -47,5 +61,6 @@ public struct DeadLetter: Sendable, Equatable {
     sourcePartition = partition
     sourceOffset = offset
     contentType = header("content-type")
+    originalBytes = header("millrace-original-bytes").flatMap { Int($0) }
   }
 }

@@ -243,15 +243,16 @@ final class StreamPredictorSession: @unchecked Sendable {
     guard slot >= 0, failure == nil else { return }
     metrics.deadLetter(reason: problem.reason.rawValue)
     let contentType = message.header("content-type").map { String(decoding: $0, as: UTF8.self) }
-    let letter = DeadLetter(
+    var letter = DeadLetter(
       problem, topic: settings.featuresTopic, partition: item.partition, offset: item.offset, contentType: contentType)
+    let value = message.value.map { letter.carry($0) }
     let headers = KafkaHeaders()
     for (name, value) in letter.headers { headers.append(name, value) }
     tracker.expect(slot)
     while true {
       switch producer.produce(
         deadLetters, partition: item.partition % Int32(clamping: deadLetters.partitionCount), key: message.key,
-        value: message.value, headers: headers, opaque: UInt(bitPattern: slot))
+        value: value, headers: headers, opaque: UInt(bitPattern: slot))
       {
       case .queued: return
       case .queueFull: settle(timeoutMilliseconds: 2)

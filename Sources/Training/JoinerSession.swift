@@ -439,7 +439,7 @@ final class JoinerSession: @unchecked Sendable {
     let index = laneOf[Int(lane.partition)]
     let target = lane.partition % Int32(clamping: deadLetters.partitionCount)
     while failure == nil {
-      switch producer.produce(deadLetters, partition: target, value: record, headers: headers, opaque: Self.opaque(index, restarts: 0, isDeadLetter: true)) {
+      switch producer.produce(deadLetters, partition: target, value: value, headers: headers, opaque: Self.opaque(index, restarts: 0, isDeadLetter: true)) {
       case .queued: return
       case .queueFull: settle(timeoutMilliseconds: 5)
       case .failed(let error):
@@ -459,6 +459,7 @@ final class JoinerSession: @unchecked Sendable {
   /// Reads no more input, covers what was taken, and waits for its batches to come back.
   private func finish() throws {
     isStopping = true
+    let value = letter.carry(record)
     for lane in lanes { lane.joiner.finish() }
     let deadline = MonotonicClock.nanoseconds() + settings.stopMilliseconds * 1_000_000
     while MonotonicClock.nanoseconds() < deadline {
