@@ -19,6 +19,8 @@ public struct JoinerServiceSettings: Sendable {
   public var limits: EventLimits
   /// Records taken from one poll at most.
   public var pollRecordsMax: Int
+  /// All models that learn from the examples: a label that none of them takes is refused. Empty: only the model that is joined for.
+  public var models: [ModelSpecification]
   /// Bounds of each partition's joiner; nil: from the specification.
   public var joiner: JoinerSettings?
   /// How long a stop waits for its last batches to come back.
@@ -27,7 +29,7 @@ public struct JoinerServiceSettings: Sendable {
   public init(
     featuresTopic: String = "features", labelsTopic: String = "labels", examplesTopic: String = "examples",
     deadLetterTopic: String? = nil, partitions: [Int32]? = nil, limits: EventLimits = EventLimits(), pollRecordsMax: Int = 2048,
-    joiner: JoinerSettings? = nil, stopMilliseconds: Int64 = 5_000
+    models: [ModelSpecification] = [], joiner: JoinerSettings? = nil, stopMilliseconds: Int64 = 5_000
   ) {
     self.featuresTopic = featuresTopic
     self.labelsTopic = labelsTopic
@@ -36,6 +38,7 @@ public struct JoinerServiceSettings: Sendable {
     self.partitions = partitions
     self.limits = limits
     self.pollRecordsMax = pollRecordsMax
+    self.models = models
     self.joiner = joiner
     self.stopMilliseconds = stopMilliseconds
   }

@@ -64,6 +64,8 @@ final class JoinerSession: @unchecked Sendable {
   private var topicIndices: [Int] = []
   private let events: EventDecoder
   private let labels: LabelDecoder
+  /// What the models take; a label must suit one of them.
+  private let taken: [(labels: ClosedRange<Double>, weights: ClosedRange<Double>)]
   private let rows = RowBatch()
   private let lanes: [Lane]
   /// Partition number to lane; -1: not ours.
@@ -79,6 +81,7 @@ final class JoinerSession: @unchecked Sendable {
     self.logger = logger
     events = EventDecoder(specification: specification, limits: settings.limits)
     labels = LabelDecoder(limits: settings.limits)
+    taken = (settings.models.isEmpty ? [specification] : settings.models).map { ($0.labelRange, 0...max(0, $0.label.weightMax)) }
     let producer = try KafkaProducer(kafka, logger: logger)
     self.producer = producer
     let topicNames = [settings.featuresTopic, settings.labelsTopic, settings.examplesTopic]
@@ -341,11 +344,32 @@ final class JoinerSession: @unchecked Sendable {
       if lane.joiner.isNewLabel(message.offset) { sendDeadLetter(lane, message, value) }
       return lane.joiner.badLabel(offset: message.offset, record: value)
     }
+    // Before it meets its event: the right label may still come.
+    guard isTaken(label.value, label.weight) else {
+      if lane.joiner.isNewLabel(message.offset) { sendDeadLetter(lane, message, value, outside(label.value, label.weight)) }
+      return lane.joiner.badLabel(offset: message.offset, record: value)
+    }
     if message.timestampMilliseconds > 0 { lane.oldestLabelMilliseconds = min(lane.oldestLabelMilliseconds, message.timestampMilliseconds) }
     lane.joiner.label(
       offset: message.offset, id: label.id,
       timeMilliseconds: label.eventTimeMilliseconds == .min ? message.timestampMilliseconds : label.eventTimeMilliseconds,
       value: label.value, weight: label.weight, form: label.form, record: value)
+  }
+
+  @inline(__always)
+  private func isTaken(_ label: Double, _ weight: Double) -> Bool {
+    for model in taken where model.labels.contains(label) && model.weights.contains(weight) { return true }
+    return false
+  }
+
+  private func outside(_ label: Double, _ weight: Double) -> EventProblem {
+    func text(_ ranges: [ClosedRange<Double>]) -> String {
+      ranges.map { "\($0.lowerBound) to \($0.upperBound)" }.joined(separator: " or ")
+    }
+    if taken.contains(where: { $0.labels.contains(label) }) {
+      return EventProblem(reason: .numberOutOfRange, field: "weight", message: "\(weight) is outside of what the model takes: \(text(taken.map(\.weights)))")
+    }
+    return EventProblem(reason: .labelOutOfRange, field: "label", message: "\(label) is outside of what the model takes: \(text(taken.map(\.labels)))")
   }
 
   // MARK: Batches
@@ -417,8 +441,10 @@ final class JoinerSession: @unchecked Sendable {
     }
   }
 
-  private func sendDeadLetter(_ lane: Lane, _ message: KafkaMessage, _ record: UnsafeRawBufferPointer) {
-    let problem = labels.problem()
+  private func sendDeadLetter(
+    _ lane: Lane, _ message: KafkaMessage, _ record: UnsafeRawBufferPointer, _ problem: EventProblem? = nil
+  ) {
+    let problem = problem ?? labels.problem()
     let contentType = message.header("content-type").map { String(decoding: $0, as: UTF8.self) }
     sendDeadLetter(
       lane, message.offset, reason: problem.reason.rawValue, field: problem.field, message: problem.message, contentType: contentType,
@@ -433,6 +459,7 @@ final class JoinerSession: @unchecked Sendable {
       EventProblem(reason: .other, field: field, message: message), topic: settings.labelsTopic, partition: lane.partition,
       offset: offset, contentType: contentType)
     letter.reason = reason
+    let value = letter.carry(record)
     let headers = KafkaHeaders()
     for header in letter.headers { headers.append(header.name, header.value) }
     metrics.deadLetter(reason: reason)
@@ -459,7 +486,6 @@ final class JoinerSession: @unchecked Sendable {
   /// Reads no more input, covers what was taken, and waits for its batches to come back.
   private func finish() throws {
     isStopping = true
-    let value = letter.carry(record)
     for lane in lanes { lane.joiner.finish() }
     let deadline = MonotonicClock.nanoseconds() + settings.stopMilliseconds * 1_000_000
     while MonotonicClock.nanoseconds() < deadline {

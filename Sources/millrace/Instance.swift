@@ -252,7 +252,7 @@ final class Instance: Sendable {
       specification: model, kafka: kafka,
       settings: JoinerServiceSettings(
         featuresTopic: topics.features, labelsTopic: topics.labels, examplesTopic: topics.examples,
-        deadLetterTopic: topics.labels + topics.deadLetterSuffix, limits: settings.serving.eventLimits),
+        deadLetterTopic: topics.labels + topics.deadLetterSuffix, limits: settings.serving.eventLimits, models: settings.models),
       registry: registry, logger: logger)
     health.register("joiner") {
       let reason = joiner.unreadyReason
