@@ -58,7 +58,7 @@ import Testing
       #expect(letters.first?.headers["millrace-reason"]?.isEmpty == false)
       #expect(letters.first?.headers["millrace-source-topic"] == "labels")
       let text = registry.text()
-      #expect(text.contains("millrace_joiner_matched_total{model=\"clicks\"} 103"), "\(text.split(separator: "\n").filter { $0.contains("matched") })")
+      #expect(text.contains("millrace_joiner_matched_total{model=\"clicks.1\"} 103"), "\(text.split(separator: "\n").filter { $0.contains("matched") })")
     }
   }
 
