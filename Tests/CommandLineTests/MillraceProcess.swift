@@ -34,7 +34,7 @@ final class MillraceProcess: @unchecked Sendable {
   init(_ arguments: [String], log: URL, folder: URL) throws {
     self.log = log
     if !FileManager.default.fileExists(atPath: log.path) {
-      FileManager.default.createFile(atPath: log.path, contents: nil)
+      try Data().write(to: log)
     }
     let handle = try FileHandle(forWritingTo: log)
     try handle.seekToEnd()
