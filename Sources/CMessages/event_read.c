@@ -35,6 +35,42 @@ static mr_field *add_entry(target *to, const char *name, uint32_t name_length) {
   return &to->event->fields[to->event->field_count++];
 }
 
+/// The Feature that nearly every writer writes: a name, then one value, with lengths of one byte and nothing after it. False:
+/// it is something else, or there is no room, and nothing was done.
+static inline bool read_plain_feature(const uint8_t *at, const uint8_t *end, target *to) {
+  mr_event *event = to->event;
+  if (event->field_count >= to->limits->values_max || to->limits->text_bytes_max < 0x80) return false;
+  if (end - at < 2 || at[0] != (1 << 3 | 2) || at[1] >= 0x80) return false;
+  const uint32_t name_length = at[1];
+  const uint8_t *name = at + 2;
+  if ((size_t)(end - name) < (size_t)name_length + 2) return false;
+  const uint8_t *value = name + name_length;
+  const size_t value_length = (size_t)(end - value);
+  mr_field *entry = &event->fields[event->field_count];
+  switch (value[0]) {
+    case 2 << 3 | 2:
+      if (value[1] >= 0x80 || value_length != 2 + (size_t)value[1]) return false;
+      entry->kind = MR_KIND_TEXT;
+      entry->text = (const char *)value + 2;
+      entry->text_length = value[1];
+      break;
+    case 4 << 3 | 1: {
+      if (value_length != 9) return false;
+      uint64_t bits;
+      memcpy(&bits, value + 1, 8);
+      entry->kind = MR_KIND_NUMBER;
+      entry->number = as_double(bits);
+      break;
+    }
+    default: return false;
+  }
+  entry->name = (const char *)name;
+  entry->name_length = name_length;
+  entry->is_continued = false;
+  event->field_count++;
+  return true;
+}
+
 /// One Feature message. The name usually comes first but need not: entries get it at the end.
 static mr_status read_feature(const uint8_t *at, const uint8_t *end, target *to) {
   mr_field single = {.kind = MR_KIND_ABSENT};
@@ -127,6 +163,11 @@ mr_status mr_event_read(const uint8_t *bytes, size_t length, const mr_limits *li
   const uint8_t *at = bytes, *end = bytes + length;
   mr_wire_field field;
   while (at < end) {
+    if (*at == (4 << 3 | 2) && end - at >= 2 && at[1] < 0x80 && (size_t)(end - at) >= 2 + (size_t)at[1] &&
+        read_plain_feature(at + 2, at + 2 + at[1], &to)) {
+      at += 2 + at[1];
+      continue;
+    }
     mr_status status = next_field(&at, end, &field);
     if (status != MR_STATUS_OK) return mr_fail(problem, status, NULL, 0, "on the top level of the event");
     switch (field.number) {
