@@ -111,3 +111,26 @@ let package = Package(
   cLanguageStandard: .c11,
   cxxLanguageStandard: .cxx17
 )
+
+// Fuzzers (Tests/Fuzz/run.sh builds and runs them, and names libFuzzer's archive here): the decoders and what they stand on are
+// instrumented, the rest is not.
+if let libFuzzer = Context.environment["MILLRACE_LIBFUZZER"] {
+  let instrumented = ["CMessages", "CSimdJSON", "CKernels", "Settings", "Kernels", "Model", "Events", "UpdateLog", "EmbeddedBroker"]
+  let swiftFlags = SwiftSetting.unsafeFlags(["-sanitize=address,fuzzer", "-enable-testing"])
+  for target in package.targets where instrumented.contains(target.name) {
+    target.swiftSettings = (target.swiftSettings ?? []) + [swiftFlags]
+    target.cSettings = (target.cSettings ?? []) + [.unsafeFlags(["-fsanitize=address,fuzzer-no-link", "-g"])]
+    target.cxxSettings = (target.cxxSettings ?? []) + [.unsafeFlags(["-fsanitize=address,fuzzer-no-link", "-g"])]
+  }
+  package.targets += [
+    .target(name: "CFuzzDriver", path: "Tests/Fuzz/Sources/CFuzzDriver"),
+    .executableTarget(
+      name: "Fuzz",
+      dependencies: [
+        "CFuzzDriver", "Events", "Model", "Settings", "UpdateLog", "EmbeddedBroker", logging, nioCore,
+        .product(name: "NIOEmbedded", package: "swift-nio"),
+      ],
+      path: "Tests/Fuzz/Sources/Fuzz", swiftSettings: strict + [swiftFlags],
+      linkerSettings: [.unsafeFlags(["-sanitize=address", libFuzzer, "-lstdc++"])]),
+  ]
+}

@@ -1,4 +1,5 @@
 // Hot: grows by doubling while records get larger, and never shrinks.
+import CMessages
 import CSimdJSON
 
 /// Bytes being written: a record, or several one after another. Owned by one thread and reused.
@@ -93,12 +94,23 @@ extension OutputBuffer {
     if written == 0 { append("null") } else { count += written }
   }
 
-  /// A JSON string with its quotes. Quotes, backslashes and control characters are escaped; the bytes must be UTF-8.
+  /// A JSON string with its quotes. Quotes, backslashes and control characters are escaped; bytes that are not UTF-8 become replacement
+  /// characters (which allocates).
   public func appendJSON(_ text: UnsafeRawBufferPointer) {
+    let opening = count
     append(byte: UInt8(ascii: "\""))
     var start = 0
+    var isChecked = false
     for i in 0..<text.count {
       let byte = text[i]
+      if byte >= 0x80 {
+        if !isChecked, !mr_is_utf8(text.baseAddress?.assumingMemoryBound(to: UInt8.self), text.count) {
+          truncate(to: opening)
+          return appendJSON(text.text)
+        }
+        isChecked = true
+        continue
+      }
       if byte >= 0x20 && byte != UInt8(ascii: "\"") && byte != UInt8(ascii: "\\") { continue }
       append(UnsafeRawBufferPointer(rebasing: text[start..<i]))
       start = i + 1

@@ -32,6 +32,11 @@ import Testing
     for value in [0.1, 1.0 / 3, 5e-324, Double.greatestFiniteMagnitude, -123456789.125, 1e22, 1e21] {
       #expect(Double(text { $0.appendDecimal(value) }) == value)
     }
+    // Digits alone would be an integer that 64 bits cannot hold.
+    for value in [123_456_789_012_345_680_000.0, -18_446_744_073_709_551_616.0, 9_223_372_036_854_775_808.0] {
+      let written = text { $0.appendDecimal(value) }
+      #expect(decode(json: #"{"id":"a","label":\#(written)}"#).decoded?.label == value, "\(written)")
+    }
     for value in [0, 1, -1, .max, .min, 1_370_000_000_000] as [Int64] { #expect(text { $0.appendDecimal(value) } == String(value)) }
   }
 
@@ -40,5 +45,8 @@ import Testing
     let written = text { $0.appendJSON(all) }
     let read = try JSONSerialization.jsonObject(with: Data(written.utf8), options: .fragmentsAllowed) as? String
     #expect(read == all)
+    // What is no UTF-8 must not break the record around it.
+    let broken = text { buffer in ([0x61, 0xFF, 0xE9] as [UInt8]).withUnsafeBytes { buffer.appendJSON($0) } }
+    #expect(broken == "\"a\u{FFFD}\u{FFFD}\"")
   }
 }

@@ -1,0 +1,29 @@
+/// A decoder under fuzzing: `make` sets up what it needs once, and the closure takes one input. Any trap, sanitizer report or broken
+/// promise (checked with `check`) is a finding.
+struct FuzzTarget: Sendable {
+  let name: String
+  let make: @Sendable () -> (UnsafeRawBufferPointer) -> Void
+
+  nonisolated(unsafe) static var current: (UnsafeRawBufferPointer) -> Void = { _ in }
+
+  static let all: [FuzzTarget] = [
+    FuzzTarget(name: "events-json", make: eventsJSON),
+    FuzzTarget(name: "events-protobuf", make: eventsProtobuf),
+    FuzzTarget(name: "events-v2", make: eventsV2),
+    FuzzTarget(name: "labels", make: labels),
+    FuzzTarget(name: "examples", make: examples),
+    FuzzTarget(name: "predictions", make: predictions),
+    FuzzTarget(name: "table", make: table),
+    FuzzTarget(name: "update-records", make: updateRecords),
+    FuzzTarget(name: "specifications", make: specifications),
+    FuzzTarget(name: "settings", make: settings),
+    FuzzTarget(name: "broker-requests", make: brokerRequests),
+  ]
+
+  static func named(_ name: String) -> FuzzTarget? { all.first { $0.name == name } }
+}
+
+/// A promise that must hold for every input.
+func check(_ holds: Bool, _ promise: @autoclosure () -> String) {
+  if !holds { fatalError("broken promise: \(promise())") }
+}

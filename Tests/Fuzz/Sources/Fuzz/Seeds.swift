@@ -1,0 +1,170 @@
+import Events
+import Foundation
+import Model
+import UpdateLog
+
+/// The first inputs of each target: one of every kind of record, written by our own writers. `Tests/Fuzz/corpus` holds them, with what
+/// fuzzing found since.
+enum Seeds {
+  static func write(to folder: String) throws {
+    for (target, seeds) in all() {
+      let path = "\(folder)/\(target)"
+      try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+      for (index, seed) in seeds.enumerated() { try Data(seed).write(to: URL(fileURLWithPath: "\(path)/seed-\(index)")) }
+    }
+  }
+
+  private static func all() -> [(String, [[UInt8]])] {
+    [
+      ("events-json", events(.json) + jsonExtras), ("events-protobuf", events(.protobuf)), ("events-v2", events(.v2)),
+      ("labels", labels()), ("examples", examples()), ("predictions", predictions()), ("table", tables), ("update-records", updates()),
+      ("specifications", specifications.map(\.canonicalBytes)), ("settings", settings),
+    ]
+  }
+
+  private static func events(_ form: EventForm) -> [[UInt8]] {
+    let writer = EventWriter(form: form)
+    func event(_ write: () -> Void) -> [UInt8] {
+      writer.begin(id: "u1", key: "k", eventTimeMilliseconds: 1_370_000_000_000)
+      write()
+      return Array(writer.finish())
+    }
+    let plain = event {
+      writer.text("carrier", "AA")
+      writer.integer("flight", 5)
+      writer.texts("tags", ["a", "b\n\"c\""])
+      writer.number("temp", 39.2)
+      writer.flag("wind", true)
+      writer.text("unknown", "\u{1F6EB}")
+    }
+    let example = event {
+      writer.text("carrier", "AA")
+      writer.outcome(label: 1, weight: 2)
+    }
+    let framed = form == .json ? [0, 0, 0, 0, 7] + plain : [0, 0, 0, 0, 7, 0] + plain
+    return [plain, example, event {}, framed]
+  }
+
+  private static let jsonExtras = [
+    #"{"id":"a","event_time":"2013-06-01T12:00:00.5+02:00","features":{"carrier":null,"flight":18446744073709551615,"tags":[1,true,"x"]}}"#,
+    #"{"id":"\u0061","x":[{"y":[[]]}],"features":{"temp":-1.5e-3,"wind":1e308}}"#,
+  ].map { Array($0.utf8) }
+
+  private static func labels() -> [[UInt8]] {
+    [EventForm.json, .protobuf].map { form in
+      let writer = LabelWriter(form: form)
+      return withExtendedLifetime(writer) {
+        Array(writer.write(id: "u1", key: "k", eventTimeMilliseconds: 1_370_000_000_000, label: 1.5, weight: 2))
+      }
+    }
+  }
+
+  private static func examples() -> [[UInt8]] {
+    let writer = ExampleWriter()
+    var header = ExampleBatchHeader()
+    let direct = Array(writer.finish(header))
+    writer.begin()
+    let event = events(.json)[0]
+    event.withUnsafeBytes { event in
+      var view = ExampleView()
+      view.id = UnsafeRawBufferPointer(rebasing: event[7..<9])
+      view.event = event
+      view.eventTimeMilliseconds = 5
+      view.labelTimeMilliseconds = 6
+      view.label = 1
+      writer.append(view)
+      view.expired = true
+      view.featureOffset = 3
+      writer.append(view)
+    }
+    header.featuresFrom = 0
+    header.featuresTo = 4
+    header.labelsFrom = 1
+    header.labelsTo = 2
+    header.batch = 7
+    return [direct, Array(writer.finish(header))] + EventForm.allCases.map { events($0)[1] }
+  }
+
+  private static func predictions() -> [[UInt8]] {
+    let encoder = PredictionEncoder(model: "m", version: 1, arm: "online")
+    let output = OutputBuffer()
+    func record(_ write: () -> Void) -> [UInt8] {
+      output.removeAll()
+      write()
+      return Array(output.bytes)
+    }
+    return EventForm.allCases.flatMap { form in
+      [
+        record {
+          [Float(0.25), 0.5].withUnsafeBufferPointer { scores in
+            [Int64(101), 99].withUnsafeBufferPointer { position in
+              "u1".utf8CString.withUnsafeBytes { id in
+                encoder.score(
+                  form: form, id: UnsafeRawBufferPointer(rebasing: id[..<2]), from: 1, to: 2, scores: scores, position: position,
+                  labelsThrough: 5, into: output)
+              }
+            }
+          }
+        },
+        record { encoder.error(form: form, from: 1, to: 2, EventProblem(reason: .wrongType, field: "f", message: "m"), into: output) },
+        record { encoder.gap(form: form, from: 1, to: 9, reason: "shed", into: output) },
+      ]
+    }
+  }
+
+  private static let tables = [
+    "id,t,y,a,b\nu1,5,1,x,2.5\nu2,2013-06-01T12:00:00Z,0,\"a,\"\"b\"\"\",\n", "id\nu1\r\n\"u\n2\"\n",
+  ].map { Array($0.utf8) }
+
+  private static func updates() -> [[UInt8]] {
+    let specification = specifications[0]
+    let writer = UpdateRecordWriter()
+    var header = UpdateHeader(
+      kind: .update, specHash: specification.hash, epoch: 0, sourcePartition: 0, from: 0, to: SourceProgress(offset: 2, featuresTo: 3, labelsTo: 4),
+      trainer: 1, examples: 2)
+    writer.begin(header)
+    writer.append(id: 5, gradientSum: 0.5, squareSum: 0.25)
+    writer.append(id: 9, gradientSum: -1, squareSum: 1)
+    var all = [Array(writer.spec(specification)), Array(writer.finish())]
+    for kind in UpdateKind.allCases where kind != .update && kind != .spec {
+      header.kind = kind
+      header.examples = 0
+      let payload: ControlPayload =
+        switch kind {
+        case .reset: .reset(checkpoint: "c1")
+        case .thaw: .thaw([ThawSource(partition: 0), ThawSource(partition: 1, skipTo: SourceProgress(offset: 9))])
+        case .expire: .expire(slice: 1, slices: 4, beforeMilliseconds: 5)
+        default: .none
+        }
+      all.append(Array(writer.control(header, payload)))
+    }
+    return all
+  }
+
+  private static let specifications = [
+    ModelSpecification(
+      name: "fuzz", version: 1, family: .linear(loss: .logistic), features: [.categorical("carrier")], crosses: []),
+    ModelSpecification(
+      name: "flights", version: 3, family: .linear(loss: .poisson),
+      features: [.categorical("a", lowercase: true, valuesMax: 4), .categorical("b"), .numeric("c")], crosses: [Cross(["a", "b"])]),
+    ModelSpecification(name: "n", version: 1, family: .count, features: [], crosses: []),
+  ]
+
+  private static let settings = [
+    """
+    name: flights
+    version: 1
+    family: linear
+    loss: logistic
+    features:
+      - {name: carrier, type: categorical}
+      - {name: temp, type: numeric, scale: 0.02}
+    crosses:
+      - [carrier, dest]
+    shards: 2
+    learning: {alpha: 0.1, beta: 1}
+    join: {window: 30d}
+    """,
+    "a: &x [1, {b: *x}]\nname: *x\n", "- 1\n- \"\\u00e9\"\n", "? [a]\n: |\n  text\n", "name: flights\nshards: 1e9\nversion: -1\nfoo: bar\n",
+  ].map { Array($0.utf8) }
+}
