@@ -1,3 +1,4 @@
+import Events
 import Foundation
 import Kafka
 import Testing
@@ -156,6 +157,13 @@ import Testing
     init(_ name: String, _ text: String, _ reason: String?) { self.init(name, Array(text.utf8), nil, reason) }
   }
 
+  private static func event(_ form: EventForm, distance: Double) -> [UInt8] {
+    let writer = EventWriter(form: form)
+    writer.begin(id: "x")
+    writer.number("distance", distance)
+    return Array(writer.finish())
+  }
+
   private static let badEvents: [BadRecord] = [
     // A wire type that does not exist.
     BadRecord("garbage", [0x0F, 0xDE, 0xAD, 0xBE, 0xEF, 0xFF, 0xFF], nil, "invalid_protobuf"),
@@ -174,6 +182,12 @@ import Testing
     BadRecord("oversized", Array((#"{"id":"x","features":{"store":""# + String(repeating: "a", count: 3 << 20) + #""}}"#).utf8), nil, "payload_too_large"),
     BadRecord("a long text", #"{"id":"x","features":{"store":""# + String(repeating: "a", count: 990_000) + #""}}"#, "text_too_long"),
     BadRecord("a long name", #"{"id":"x","features":{""# + String(repeating: "a", count: 990_000) + #"":1}}"#, "text_too_long"),
+    BadRecord("NaN in protobuf", event(.protobuf, distance: .nan), "application/x-protobuf", "not_finite"),
+    BadRecord("infinity in protobuf", event(.protobuf, distance: -.infinity), nil, "not_finite"),
+    BadRecord("NaN in V2", event(.v2, distance: .nan), "application/vnd.kserve.v2+protobuf", "not_finite"),
+    BadRecord("half of a V2 request", Array(event(.v2, distance: 1).dropLast(9)), "application/vnd.kserve.v2+protobuf", "invalid_v2"),
+    BadRecord("a whole V2 request", event(.v2, distance: 1), "application/vnd.kserve.v2+protobuf", nil),
+    BadRecord("no features", #"{"id":"nothing"}"#, nil),
     BadRecord("an unknown content type", Array("{}".utf8), "application/xml", "unknown_content_type"),
     // Features that the model does not know are left out, which is not a mistake.
     BadRecord("unknown features", #"{"id":"unknown","features":{"colour":"red","store":"harbour"}}"#, nil),
@@ -211,7 +225,10 @@ import Testing
     }
     for (offset, bad) in places {
       let error = answers[offset]?["error"] as? [String: Any]
-      guard let reason = bad.reason else { continue }
+      guard let reason = bad.reason else {
+        #expect((answers[offset]?["score"] as? NSNumber)?.doubleValue == 0.5, "\(bad.name): \(answers[offset] ?? [:])")
+        continue
+      }
       #expect(error?["reason"] as? String == reason, "\(bad.name): \(answers[offset] ?? [:])")
       #expect((error?["message"] as? String)?.isEmpty == false, "\(bad.name)")
     }
@@ -240,6 +257,8 @@ import Testing
     }
     let shown = try instance.millrace("tail", "dead-letters")
     #expect(shown.output.contains("features/0@1  invalid_protobuf"), "\(shown.output.prefix(2_000))")
+    let metrics = get("/metrics", port: instance.adminPort)?.body ?? ""
+    #expect(metrics.contains("millrace_stream_unknown_features_total{model=\"orders.1\"} 1\n"), "ignored and counted")
     #expect(get("/readyz", port: instance.adminPort)?.status == 200)
     #expect(instance.stop() == 0, "\(instance.tail)")
   }

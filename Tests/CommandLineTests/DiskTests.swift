@@ -157,6 +157,8 @@ import Testing
     try instance.waitUntilReady()
     let client = TopicClient(kafka: instance.kafka)
     #expect(try client.ends("features")[0] > 50)
+    // What was taken while the disk filled up is answered as well.
+    try eventually("every event answered\n\(instance.tail)") { try client.answered().next == client.ends("features") }
     try instance.produce("labels", #"{"id":"after","label":1}"#)
     #expect(try learned(instance, "learned", beyond: 0.5) > 0.5, "learning goes on, too\n\(instance.tail)")
     #expect(instance.stop() == 0, "\(instance.tail)")

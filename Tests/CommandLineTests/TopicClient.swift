@@ -1,3 +1,4 @@
+import Events
 import Foundation
 import Kafka
 
@@ -54,6 +55,21 @@ struct TopicClient {
     return try (0..<Int32(count)).map {
       try consumer.watermarks(topic: topic, partition: $0, timeoutMilliseconds: 20_000).high
     }
+  }
+
+  /// How far the predictions of each partition answer the events without a hole, and how many answer what was answered before.
+  func answered() throws -> (next: [Int64], duplicates: Int) {
+    let reader = PredictionReader()
+    var tilings = try ends("predictions").map { _ in PredictionTiling(next: 0) }
+    var duplicates = 0
+    for record in try records("predictions") {
+      guard (record.value ?? []).withUnsafeBytes({ reader.read($0) }) else {
+        throw MillraceProcess.Failure(description: "predictions/\(record.partition) at \(record.offset): \(reader.problem())")
+      }
+      let decision = tilings[Int(record.partition)].decide(from: reader.prediction.from, to: reader.prediction.to)
+      if decision == .duplicate { duplicates += 1 }
+    }
+    return (tilings.map { $0.next ?? 0 }, duplicates)
   }
 
   /// All records from the beginning up to the ends of now, partition by partition.
