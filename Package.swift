@@ -94,7 +94,7 @@ let package = Package(
     tests("Events", ["Events", "Model", "CMessages", "CSimdJSON", "AllocationThresholds"]),
     tests("UpdateLog", ["UpdateLog", "Model", "Kernels", "AllocationThresholds"]),
     tests("Learning", ["Learning", "UpdateLog", "Events", "Model", "CKernels"]),
-    tests("Kafka", ["Kafka", "CKafka", "EmbeddedBroker", "Telemetry", logging]),
+    tests("Kafka", ["Kafka", "CKafka", "EmbeddedBroker", "Telemetry", "AllocationThresholds", logging]),
     tests("EmbeddedBroker", ["EmbeddedBroker", "CKernels", nioCore, nioPosix, logging], exclude: ["Clients"]),
     tests("Serving", ["Serving", "Training", "Kafka", "EmbeddedBroker", "Learning", "UpdateLog", "Events", "Model", "CKernels", "Telemetry", logging]),
     tests("Training", ["Training", "Kafka", "EmbeddedBroker", "Learning", "Events", "Model", "Telemetry", logging]),

@@ -97,9 +97,9 @@ public final class DrainTest: @unchecked Sendable {
     let begun = MonotonicClock.nanoseconds()
     let (undelivered, bytesPerEvent) = try produce(mark, due) { produced in progress(produced, 0) }
     let producedAt = MonotonicClock.nanoseconds()
-    backlogReady()
-
+    // Before anybody is told: whoever starts then has the whole backlog before it.
     var samples: [Sample] = [Sample(nanoseconds: MonotonicClock.nanoseconds(), records: try predicted())]
+    backlogReady()
     var lastChange = samples[0].nanoseconds
     var told = lastChange
     let wanted = events - undelivered

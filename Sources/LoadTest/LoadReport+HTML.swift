@@ -102,7 +102,7 @@ extension LoadReport {
     let shown = steps.filter { !$0.curve.isEmpty }
     let last = shown.flatMap { $0.curve.map { place($0.percentile) } }.max() ?? 1
     let marks: [(Double, String)] = [
-      (0, "0"), (50, "50 %"), (90, "90 %"), (99, "99 %"), (99.9, "99.9 %"), (99.99, "99.99 %"), (99.999, "99.999 %"), (99.9999, "99.9999 %"),
+      (50, "50 %"), (90, "90 %"), (99, "99 %"), (99.9, "99.9 %"), (99.99, "99.99 %"), (99.999, "99.999 %"), (99.9999, "99.9999 %"),
     ]
     return Plot(
       title: "Latency by percentile", caption: "The tail on the right: each mark is ten times rarer than the one before.",
@@ -138,8 +138,8 @@ extension LoadReport {
       title: "Offered and achieved over time", caption: "Where achieved stays below offered, a backlog grows.", x: timeAxis,
       y: rateAxis(slices.flatMap { [$0.offeredPerSecond, $0.achievedPerSecond] }, label: "events/s"),
       lines: [
-        Plot.Line(name: "offered", style: "s3", points: slices.map { ($0.second, $0.offeredPerSecond) }, isDashed: true),
         Plot.Line(name: "achieved", style: "s1", points: slices.map { ($0.second, $0.achievedPerSecond) }),
+        Plot.Line(name: "offered", style: "over", points: slices.map { ($0.second, $0.offeredPerSecond) }, isDashed: true),
       ],
       describeX: seconds, describeY: { Self.rate($0) + "/s" })
   }
@@ -163,8 +163,8 @@ extension LoadReport {
       title: "Achieved by offered rate", caption: "The dashed line is all that was asked.",
       x: rateAxis(steps.map(\.offeredPerSecond), label: "offered events/s"), y: rateAxis(all, label: "achieved events/s"),
       lines: [
-        Plot.Line(name: "offered", style: "s3", points: steps.map { ($0.offeredPerSecond, $0.offeredPerSecond) }, isDashed: true),
         Plot.Line(name: "achieved", style: "s1", points: steps.map { ($0.offeredPerSecond, $0.achievedPerSecond) }),
+        Plot.Line(name: "offered", style: "over", points: steps.map { ($0.offeredPerSecond, $0.offeredPerSecond) }, isDashed: true),
       ],
       describeX: { Self.rate($0) + "/s offered" }, describeY: { Self.rate($0) + "/s" })
   }
@@ -201,6 +201,7 @@ extension LoadReport {
     svg{display:block;width:100%;height:auto}svg text{font:12px system-ui,sans-serif;fill:var(--soft)}svg .name{font-weight:600}
     .grid{stroke:var(--faint)}.axis,.notch{stroke:var(--soft)}.line{fill:none;stroke-width:2;stroke-linejoin:round}.dashed{stroke-dasharray:5 4}
     .cursor{stroke:var(--soft);stroke-width:1;visibility:hidden}
+    .over{stroke:var(--fg);stroke-width:1.2}.dot.over{fill:none;stroke:none}svg .name.over{fill:var(--soft)}
     .s1{stroke:var(--s1)}.s2{stroke:var(--s2)}.s3{stroke:var(--s3)}.r0{stroke:var(--r0)}.r1{stroke:var(--r1)}.r2{stroke:var(--r2)}.r3{stroke:var(--r3)}.r4{stroke:var(--r4)}.r5{stroke:var(--r5)}
     .dot.s1,svg .name.s1{fill:var(--s1)}.dot.s2,svg .name.s2{fill:var(--s2)}.dot.s3,svg .name.s3{fill:var(--s3)}
     svg .name.r0{fill:var(--r0)}svg .name.r1{fill:var(--r1)}svg .name.r2{fill:var(--r2)}svg .name.r3{fill:var(--r3)}svg .name.r4{fill:var(--r4)}svg .name.r5{fill:var(--r5)}

@@ -242,7 +242,8 @@ struct LoadTestCommand: AsyncParsableCommand {
         let test = DrainTest(target, events: events, seed: scenario.profile.seed, logger: logger)
         let report = try await stoppable(test.requestStop) {
           try test.run {
-            note("backlog of \(events) events is there; waiting for predictions")
+            // Always said: scripts wait for it.
+            FileHandle.standardError.write(Data("backlog of \(events) events is there; waiting for predictions\n".utf8))
           } progress: { produced, predicted in
             note("produced \(produced), predicted \(predicted)")
           }

@@ -1,5 +1,6 @@
-import Foundation
 import Events
+import Foundation
+import Model
 import Settings
 import Testing
 
@@ -66,7 +67,8 @@ import Testing
     let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
       .deletingLastPathComponent().appendingPathComponent("loadtest")
     let files = try FileManager.default.contentsOfDirectory(atPath: folder.path).filter { $0.hasSuffix(".yaml") }
-    #expect(files.count >= 4)
-    for file in files { _ = try LoadScenario.load(path: folder.appendingPathComponent(file).path) }
+    #expect(files.count >= 5)
+    #expect(try ModelSpecification.load(path: folder.appendingPathComponent("model.yaml").path) == StandardModel.specification())
+    for file in files where file != "model.yaml" { _ = try LoadScenario.load(path: folder.appendingPathComponent(file).path) }
   }
 }
