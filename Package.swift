@@ -96,7 +96,7 @@ let package = Package(
     tests("Learning", ["Learning", "UpdateLog", "Events", "Model", "CKernels"]),
     tests("Kafka", ["Kafka", "CKafka", "EmbeddedBroker", "Telemetry", "AllocationThresholds", logging]),
     tests("EmbeddedBroker", ["EmbeddedBroker", "CKernels", nioCore, nioPosix, logging], exclude: ["Clients"]),
-    tests("Serving", ["Serving", "Training", "Kafka", "EmbeddedBroker", "Learning", "UpdateLog", "Events", "Model", "CKernels", "Telemetry", logging]),
+    tests("Serving", ["AllocationThresholds", "Serving", "Training", "Kafka", "EmbeddedBroker", "Learning", "UpdateLog", "Events", "Model", "CKernels", "Telemetry", logging]),
     tests("Training", ["Training", "Kafka", "EmbeddedBroker", "Learning", "Events", "Model", "Telemetry", logging]),
     tests("Operations", ["Operations", "Settings", "Model", "Telemetry", logging, hummingbird, hummingbirdTesting, unixSignals, nioCore]),
     tests("LoadTest", ["LoadTest", "Kafka", "EmbeddedBroker", "Model", "Events", "Settings", "Telemetry", logging]),
