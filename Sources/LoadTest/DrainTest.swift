@@ -1,7 +1,7 @@
 internal import Events
 public import Foundation
 internal import Glibc
-public import Kafka
+internal import Kafka
 public import Logging
 internal import Synchronization
 internal import Telemetry

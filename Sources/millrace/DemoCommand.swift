@@ -86,7 +86,7 @@ struct DemoCommand: AsyncParsableCommand {
 
     func run() async throws {
       let plan = try makePlan()
-      if let notice = plan.notice { say(notice) }
+      if let notice = plan.notice { report(notice) }
       let folder = keep ? URL(fileURLWithPath: ".millrace/demo") : FileManager.default.temporaryDirectory
         .appendingPathComponent("millrace-demo-\(ProcessInfo.processInfo.processIdentifier)")
       try? FileManager.default.removeItem(at: folder)
@@ -120,7 +120,7 @@ struct DemoCommand: AsyncParsableCommand {
       case .success(true): return
       case .success(false): throw ExitCode(130)
       case .failure(let error):
-        say("The demo ended early: \(error)")
+        report("The demo ended early: \(error)")
         throw ExitCode.failure
       case nil: throw ExitCode(130)
       }
@@ -140,7 +140,7 @@ struct DemoCommand: AsyncParsableCommand {
       do throws(FlightsDataError) {
         return try .flights(directory: data)
       } catch {
-        say("\(error)")
+        report("\(error)")
         throw ExitCode.dataError
       }
     }
@@ -200,9 +200,4 @@ struct DemoCommand: AsyncParsableCommand {
       return isComplete
     }
   }
-}
-
-/// A line for the person, beside the output.
-func say(_ text: String) {
-  FileHandle.standardError.write(Data("\(text)\n".utf8))
 }

@@ -115,38 +115,3 @@ struct ProduceCommand: ParsableCommand {
       id: idColumn, key: keyColumn, eventTime: timeColumn, label: labelColumn, weight: weightColumn, texts: Set(textColumn))
   }
 }
-
-/// Where the cluster is.
-struct KafkaConnection: ParsableArguments {
-  @Option(help: ArgumentHelp("Kafka brokers.", valueName: "host:port,…"))
-  var bootstrap = "127.0.0.1:9092"
-
-  @Option(name: .customLong("property"), help: ArgumentHelp("A librdkafka property; repeatable.", valueName: "name=value"))
-  var properties: [String] = []
-
-  func settings() throws -> KafkaSettings {
-    var settings = KafkaSettings(bootstrapServers: bootstrap)
-    for property in properties {
-      guard let equals = property.firstIndex(of: "="), equals > property.startIndex else {
-        throw ValidationError("--property is '\(property)', expected name=value")
-      }
-      settings.properties[String(property[..<equals])] = String(property[property.index(after: equals)...])
-    }
-    return settings
-  }
-
-}
-
-/// A client for control, once a broker has answered; throws when none does within five seconds.
-func reachedAdmin(_ settings: KafkaSettings) throws -> KafkaAdmin {
-  let admin = try KafkaAdmin(settings)
-  guard admin.waitUntilReachable(timeoutMilliseconds: 5_000) else {
-    throw KafkaError(
-      code: .timedOut,
-      message: "No Kafka broker answers at \(settings.bootstrapServers). Is it running? `millrace run` and `millrace broker` start one.")
-  }
-  return admin
-}
-
-/// One line on standard error.
-func report(_ line: String) { FileHandle.standardError.write(Data("\(line)\n".utf8)) }

@@ -84,6 +84,6 @@ extension ExitCode {
 func refused(_ errors: SettingsErrors) -> ExitCode {
   let count = errors.problems.count
   let heading = count == 1 ? "One problem:" : "\(count) problems:"
-  say("\(heading)\n\(errors)")
+  report("\(heading)\n\(errors)")
   return .dataError
 }

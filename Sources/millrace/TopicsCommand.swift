@@ -18,7 +18,7 @@ struct TopicsCommand: ParsableCommand {
 
   struct List: ParsableCommand {
     static let configuration = CommandConfiguration(abstract: "List all topics with their partitions and records.")
-    @OptionGroup var connection: TopicsConnection
+    @OptionGroup var connection: KafkaConnection
     @Flag(help: "One JSON object for each topic.") var json = false
 
     func run() throws {
@@ -46,7 +46,7 @@ struct TopicsCommand: ParsableCommand {
   struct Describe: ParsableCommand {
     static let configuration = CommandConfiguration(abstract: "Show a topic's partitions, offsets and configuration.")
     @Argument(help: "The topic.") var topic: String
-    @OptionGroup var connection: TopicsConnection
+    @OptionGroup var connection: KafkaConnection
 
     func run() throws {
       try connection.use { admin, kafka in
@@ -70,7 +70,7 @@ struct TopicsCommand: ParsableCommand {
     @Argument(help: "The topics.") var topics: [String]
     @Option(help: "Partitions of each.") var partitions = 2
     @Option(help: "Copies of each partition.") var replication = 1
-    @OptionGroup var connection: TopicsConnection
+    @OptionGroup var connection: KafkaConnection
 
     func validate() throws {
       guard (1...100_000).contains(partitions) else { throw ValidationError("--partitions takes 1 or more") }
@@ -89,7 +89,7 @@ struct TopicsCommand: ParsableCommand {
   struct Delete: ParsableCommand {
     static let configuration = CommandConfiguration(abstract: "Delete topics and everything in them.")
     @Argument(help: "The topics.") var topics: [String]
-    @OptionGroup var connection: TopicsConnection
+    @OptionGroup var connection: KafkaConnection
 
     func run() throws {
       try connection.use { admin, _ in
@@ -97,7 +97,7 @@ struct TopicsCommand: ParsableCommand {
         for result in try admin.deleteTopics(topics) {
           if let error = result.error {
             failed = true
-            say("\(result.name): \(error)")
+            report("\(result.name): \(error)")
           } else {
             print("deleted \(result.name)")
           }
@@ -108,39 +108,8 @@ struct TopicsCommand: ParsableCommand {
   }
 
   private static func missing(_ topic: String) -> ExitCode {
-    say("There is no topic \(topic). `millrace topics list` shows what there is.")
+    report("There is no topic \(topic). `millrace topics list` shows what there is.")
     return .failure
-  }
-}
-
-/// Where the cluster is, and what to say when it does not answer.
-struct TopicsConnection: ParsableArguments {
-  @Option(help: ArgumentHelp("Kafka brokers.", valueName: "host:port,…"))
-  var bootstrap = "127.0.0.1:9092"
-
-  @Option(name: .customLong("property"), help: ArgumentHelp("A librdkafka property; repeatable.", valueName: "name=value"))
-  var properties: [String] = []
-
-  func use(_ body: (KafkaAdmin, KafkaSettings) throws -> Void) throws {
-    var kafka = KafkaSettings(bootstrapServers: bootstrap)
-    for property in properties {
-      guard let equals = property.firstIndex(of: "="), equals > property.startIndex else {
-        throw ValidationError("--property is '\(property)', expected name=value")
-      }
-      kafka.properties[String(property[..<equals])] = String(property[property.index(after: equals)...])
-    }
-    do {
-      let admin = try KafkaAdmin(kafka)
-      guard admin.waitUntilReachable(timeoutMilliseconds: 5_000) else {
-        throw KafkaError(
-          code: .timedOut,
-          message: "No Kafka broker answers at \(bootstrap). Is it running? `millrace run` and `millrace broker` start one.")
-      }
-      try body(admin, kafka)
-    } catch let error as KafkaError {
-      say("\(error.message)")
-      throw ExitCode.failure
-    }
   }
 }
 
