@@ -46,6 +46,7 @@ struct ProtocolSimulation {
     var crash = 4
     var pause = 15
     var skippedFetch = 20
+    var revoked = 5
     var injected = 15
     var freeze = 3
     var trainerMutation: TrainerMutation = []
@@ -170,7 +171,7 @@ struct ProtocolSimulation {
       node.assigned = true
       for partition in 0..<plan.partitions { trainer.assign(partition: Int32(partition), nowNanoseconds: now) }
     }
-    if faults, node.assigned, chance(5, &random) {
+    if faults, node.assigned, chance(plan.revoked, &random) {
       let partition = Int32(random.next() % UInt64(plan.partitions))
       trainer.revoke(partition: partition)
       trainer.assign(partition: partition, nowNanoseconds: now)
