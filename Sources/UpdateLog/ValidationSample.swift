@@ -17,10 +17,14 @@ public struct ValidationSample: Sendable, Equatable {
 
   public init() {}
 
+  /// Forgets the examples, keeps the memory.
   public mutating func removeAll() {
-    let kept = entries
-    self = ValidationSample()
-    entries = kept
+    examples = 0
+    weight = 0
+    loss = 0
+    label = 0
+    prediction = 0
+    squaredError = 0
     entries.removeAll(keepingCapacity: true)
   }
 
@@ -53,11 +57,13 @@ public struct ValidationSample: Sendable, Equatable {
   func encode(to at: UnsafeMutableRawPointer) {
     at.storeBytes(of: UInt32(examples).littleEndian, as: UInt32.self)
     at.storeBytes(of: UInt32(entries.count).littleEndian, toByteOffset: 4, as: UInt32.self)
-    var offset = 8
-    for value in [weight, loss, label, prediction, squaredError] {
-      at.storeBytes(of: value.bitPattern.littleEndian, toByteOffset: offset, as: UInt64.self)
-      offset += 8
-    }
+    func put(_ value: Double, _ offset: Int) { at.storeBytes(of: value.bitPattern.littleEndian, toByteOffset: offset, as: UInt64.self) }
+    put(weight, 8)
+    put(loss, 16)
+    put(label, 24)
+    put(prediction, 32)
+    put(squaredError, 40)
+    let offset = UpdateRecordLayout.validationFixedBytes
     for i in 0..<entries.count { at.storeBytes(of: entries[i].littleEndian, toByteOffset: offset + 2 * i, as: UInt16.self) }
   }
 
