@@ -1,1 +1,0 @@
-// Joiner, trainer and progressive validation as state machines. Sans-IO.

@@ -1,1 +1,0 @@
-// The IO shells of joiner and trainer.
