@@ -77,7 +77,7 @@ freshness)
   "$millrace" loadtest learn --rate "${2:-10000}" --duration 10 --model "$model" --bootstrap "$kafka"
   ;;
 broker)
-  # 200 bytes a record with its newline's place taken: 199 digits would be 199 bytes to Kafka.
+  # kcat sends a line without its newline: 200 digits.
   awk 'BEGIN { srand(1); for (i = 0; i < 2000000; i++) printf "%0100.0f%0100.0f\n", rand() * 1e15, rand() * 1e15 }' > records
   broker
   for round in 1 2 3; do

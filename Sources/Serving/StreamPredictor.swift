@@ -109,7 +109,11 @@ public final class StreamPredictor: Sendable {
           specification: specification, arms: arms, batch: batch, kafka: kafka, settings: settings,
           metrics: metrics, logger: logger)
         thread.setWakeUp { session.wakeUp() }
-        defer { thread.setWakeUp(nil) }
+        // A stop may be about to wake the session: it closes only when that cannot happen any more.
+        defer {
+          thread.setWakeUp(nil)
+          session.close()
+        }
         try session.run(until: { thread.isStopRequested }, onReadiness: { self.setReason($0) })
       } catch {
         metrics.sessionsFailed.add()

@@ -116,14 +116,16 @@ final class JoinerSession: @unchecked Sendable {
 
   func wakeUp() { consumer.wakeUp() }
 
+  /// Frees the clients. Nobody may wake them any more.
+  func close() {
+    consumer.close()
+    producer.close()
+  }
+
   // MARK: The loop
 
   /// Works until `until` says so, or throws what made going on impossible.
   func run(until isStopRequested: () -> Bool, onReadiness: (String?) -> Void) throws {
-    defer {
-      consumer.close()
-      producer.close()
-    }
     consumer.onEvent = { [unowned self] in handle($0) }
     producer.onEvent = { [unowned self] in
       if case .fatal(let error) = $0 { failure = .clientFailed(error) }
