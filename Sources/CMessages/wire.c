@@ -49,6 +49,14 @@ size_t mr_confluent_prefix(const uint8_t *bytes, size_t length) {
   return (size_t)(at - bytes);
 }
 
+bool mr_is_message(const uint8_t *bytes, size_t length) {
+  const uint8_t *at = bytes, *end = bytes + length;
+  mr_wire_field field;
+  while (at < end)
+    if (next_field(&at, end, &field) != MR_STATUS_OK) return false;
+  return true;
+}
+
 bool mr_is_utf8(const uint8_t *bytes, size_t length) {
   size_t i = 0;
   while (i < length) {

@@ -112,9 +112,13 @@ final class RecordScanner {
   private func sniff(_ body: UnsafeRawBufferPointer, as content: Content) -> EventForm {
     var i = 0
     while i < body.count, body[i] == 0x20 || body[i] == 0x0A || body[i] == 0x0D || body[i] == 0x09 { i += 1 }
-    if i < body.count, body[i] == UInt8(ascii: "{") { return .json }
+    let bytes = body.baseAddress?.assumingMemoryBound(to: UInt8.self)
+    if i < body.count, body[i] == UInt8(ascii: "{") {
+      // White space and a brace also begin a message: a newline is the tag of an id, and the brace its length, 123.
+      if i == 0 || !mr_is_message(bytes, body.count) { return .json }
+    }
     if content == .label { return .protobuf }
-    let shape = mr_shape_of_request(body.baseAddress?.assumingMemoryBound(to: UInt8.self), body.count)
+    let shape = mr_shape_of_request(bytes, body.count)
     return shape == MR_SHAPE_INFER_REQUEST ? .v2 : .protobuf
   }
 

@@ -29,6 +29,18 @@ import Testing
     }
   }
 
+  /// An id of 123 bytes begins, as protobuf, with a newline and a brace; one of 32 that begins with a brace, with white space and a brace.
+  @Test(arguments: [String(repeating: "i", count: 123), "{" + String(repeating: "i", count: 31), "{" + String(repeating: "i", count: 9)])
+  func protobufThatLooksLikeJSON(id: String) {
+    let writer = LabelWriter(form: .protobuf)
+    let decoder = LabelDecoder()
+    let label = decoder.decode(writer.write(id: id, key: nil, eventTimeMilliseconds: nil, label: 1, weight: nil), contentType: nil)
+    #expect(label.ok && label.form == .protobuf && String(decoding: label.id, as: UTF8.self) == id)
+    for text in ["\n{\"id\":\"\(id)\",\"label\":1}\n", " \r\n\t {\"id\":\"\(id)\",\"label\":1}"] {
+      utf8(text).withUnsafeBytes { #expect(decoder.decode($0, contentType: nil).form == .json) }
+    }
+  }
+
   @Test func anEventIsNoLabel() {
     let writer = EventWriter(form: .protobuf)
     writer.begin(id: "a")

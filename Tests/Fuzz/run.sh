@@ -1,7 +1,7 @@
 #!/bin/bash
 # Fuzzes every decoder for a few seconds each, from the committed corpus:
 #   Tests/Fuzz/run.sh [SECONDS] [TARGET…]
-# Fails, and says which input did it, when one crashes. To see a finding again:
+# The same inputs each time, as far as the seconds reach; SEED=0 takes new ones. Fails, and says which input did it, when one crashes. To see a finding again:
 #   .build/fuzz/debug/Fuzz TARGET .build/fuzz/findings/TARGET-…
 set -uo pipefail
 seconds=${1:-${SECONDS_EACH:-5}}
@@ -39,7 +39,7 @@ for target in $targets; do
   mkdir -p ".build/fuzz/corpus/$target" "Tests/Fuzz/corpus/$target"
   log=.build/fuzz/$target.log
   if "$fuzz" "$target" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
-      -artifact_prefix=".build/fuzz/findings/$target-" ".build/fuzz/corpus/$target" "Tests/Fuzz/corpus/$target" >"$log" 2>&1; then
+      -seed="${SEED:-1}" -artifact_prefix=".build/fuzz/findings/$target-" ".build/fuzz/corpus/$target" "Tests/Fuzz/corpus/$target" >"$log" 2>&1; then
     echo "fuzz: $target: $(sed -n 's/^stat::number_of_executed_units: *//p' "$log") inputs, no finding"
   else
     grep -E "ERROR|broken promise|Fatal error|SUMMARY|Test unit written" "$log" | head -n 8 >&2

@@ -45,6 +45,9 @@ typedef struct mr_wire_field {
 /// Reads the field at `*at` and moves past it. OK with `number` 0 at the end of the message.
 mr_status mr_wire_next(const uint8_t *_Nullable bytes, size_t length, size_t *_Nonnull at, mr_wire_field *_Nonnull field);
 
+/// True when the bytes are fields of the wire format to their last byte.
+bool mr_is_message(const uint8_t *_Nullable bytes, size_t length);
+
 /// True when the bytes are well-formed UTF-8.
 bool mr_is_utf8(const uint8_t *_Nullable bytes, size_t length);
 
