@@ -5,7 +5,7 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 
 # What is needed beyond Swift, git and make, as named by Debian 12 and Ubuntu 24.04.
-PACKAGES := g++ pkg-config librdkafka-dev libprotobuf-c-dev libsimdjson-dev libnghttp2-dev \
+PACKAGES := g++ pkg-config librdkafka-dev libprotobuf-c-dev libsimdjson-dev libnghttp2-dev zlib1g-dev \
   protobuf-compiler protobuf-c-compiler kcat python3 python3-venv python3-pip unzip
 # Other people's Kafka clients, for the tests of the broker.
 TEST_CLIENTS := confluent-kafka==2.16.1 kafka-python==3.0.12

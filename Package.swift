@@ -20,6 +20,7 @@ let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
 let yams: Target.Dependency = .product(name: "Yams", package: "Yams")
 let nioCore: Target.Dependency = .product(name: "NIOCore", package: "swift-nio")
 let nioPosix: Target.Dependency = .product(name: "NIOPosix", package: "swift-nio")
+let nioSSL: Target.Dependency = .product(name: "NIOSSL", package: "swift-nio-ssl")
 let hummingbird: Target.Dependency = .product(name: "Hummingbird", package: "hummingbird")
 let hummingbirdTesting: Target.Dependency = .product(name: "HummingbirdTesting", package: "hummingbird")
 let lifecycle: Target.Dependency = .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
@@ -39,11 +40,16 @@ func tests(
 
 let package = Package(
   name: "millrace",
-  products: [.executable(name: "millrace", targets: ["millrace"])],
+  products: [
+    .executable(name: "millrace", targets: ["millrace"]),
+    // For programs that ask a server: deadlines, retries, connections.
+    .library(name: "MillraceClient", targets: ["MillraceClient"]),
+  ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
     .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
     .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+    .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.6"),
     .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
     .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
     .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
@@ -52,6 +58,9 @@ let package = Package(
   targets: [
     // C: system libraries, generated messages, kernels.
     .systemLibrary(name: "CKafka", pkgConfig: "rdkafka", providers: [.apt(["librdkafka-dev"])]),
+    .target(
+      name: "CNGHTTP2", exclude: ["README.md"], cSettings: cSettings,
+      linkerSettings: [.linkedLibrary("nghttp2"), .linkedLibrary("z")]),
     .target(
       name: "CMessages", exclude: ["README.md"], cSettings: cSettings,
       linkerSettings: [.linkedLibrary("protobuf-c")]),
@@ -71,16 +80,22 @@ let package = Package(
     // Bytes on wires.
     library("Kafka", ["CKafka", "Telemetry", logging]),
     library("EmbeddedBroker", ["CKernels", nioCore, nioPosix, logging]),
+    library("RPC", ["CNGHTTP2", "Telemetry", logging, nioCore, nioPosix, nioSSL]),
+    library("MillraceClient", ["RPC", "Events", "Model", "CMessages", logging, nioCore]),
     // Roles.
     library("Serving", ["Kafka", "Learning", "UpdateLog", "Events", "Model", "Telemetry", logging]),
     library("Training", ["Serving", "Kafka", "Learning", "UpdateLog", "Events", "Model", "Telemetry", logging]),
     library("Operations", ["Settings", "Model", "Telemetry", logging, hummingbird, lifecycle, unixSignals, nioCore]),
-    library("LoadTest", ["Serving", "Settings", "Kafka", "UpdateLog", "Events", "Model", "Telemetry", histogram, logging]),
+    library("Endpoint", [
+      "Operations", "Serving", "RPC", "Kafka", "Learning", "UpdateLog", "Events", "Model", "CMessages", "Telemetry", logging,
+      hummingbird, nioCore,
+    ]),
+    library("LoadTest", ["MillraceClient", "RPC", "Serving", "Settings", "Kafka", "UpdateLog", "Events", "Model", "Telemetry", histogram, logging]),
     library("Demo", ["Kafka", "Events", "Model", "Telemetry", logging]),
     .executableTarget(
       name: "millrace",
       dependencies: [
-        "Demo", "LoadTest", "Operations", "Training", "Serving", "EmbeddedBroker", "Kafka", "Learning",
+        "Demo", "LoadTest", "Endpoint", "MillraceClient", "RPC", "Operations", "Training", "Serving", "EmbeddedBroker", "Kafka", "Learning",
         "UpdateLog", "Events", "Model", "Kernels", "Settings", "Telemetry", argumentParser, logging,
         lifecycle, unixSignals,
       ],
@@ -96,6 +111,12 @@ let package = Package(
     tests("Learning", ["Learning", "UpdateLog", "Events", "Model", "AllocationThresholds"]),
     tests("Kafka", ["Kafka", "CKafka", "EmbeddedBroker", "Telemetry", "AllocationThresholds", logging]),
     tests("EmbeddedBroker", ["EmbeddedBroker", "CKernels", nioCore, nioPosix, logging], exclude: ["Clients"]),
+    tests("RPC", ["RPC", "CNGHTTP2", "Telemetry", "AllocationThresholds", logging, nioCore, nioPosix, nioSSL]),
+    tests("MillraceClient", ["MillraceClient", "RPC", "Events", "Model", "Telemetry", logging, nioCore, nioPosix]),
+    tests("Endpoint", [
+      "Endpoint", "MillraceClient", "RPC", "Operations", "Serving", "Training", "Kafka", "EmbeddedBroker", "Learning", "UpdateLog", "Events", "Model",
+      "CMessages", "Telemetry", "AllocationThresholds", logging, hummingbird, hummingbirdTesting, nioCore, nioPosix,
+    ]),
     tests("Serving", ["AllocationThresholds", "Serving", "Training", "Kafka", "EmbeddedBroker", "Learning", "UpdateLog", "Events", "Model", "Telemetry", logging]),
     tests("Training", ["Training", "Kafka", "EmbeddedBroker", "Learning", "Events", "Model", "Telemetry", logging]),
     tests("Operations", ["Operations", "Settings", "Model", "Telemetry", logging, hummingbird, hummingbirdTesting, unixSignals, nioCore]),

@@ -1,7 +1,7 @@
 // Hot: sending (the driver's closure) and `LabelWatch.look`. No allocation per label.
 internal import Events
 internal import Glibc
-public import Kafka
+internal import Kafka
 public import Logging
 internal import Model
 internal import Serving
