@@ -7,16 +7,25 @@ extension InstanceSettings {
   /// Every key of the configuration file by its path. docs/configuration.md describes each one.
   static let keys: [String: [String]] = [
     "": [
-      "roles", "data_directory", "kafka", "topics", "models", "arms", "serving", "training", "admin", "logging", "stop_within",
+      "roles", "data_directory", "kafka", "topics", "models", "arms", "serving", "training", "grpc", "http", "control", "ingest",
+      "admin", "logging", "stop_within",
     ],
     "kafka": ["bootstrap", "client_id", "properties", "embedded"],
     "kafka.embedded": ["listen", "advertised", "data", "flush", "segment_bytes", "retention_bytes"],
     "topics": ["features", "labels", "examples", "predictions", "dead_letter_suffix", "partitions", "replication", "create"],
     "arms[]": ["name", "follow", "held_until", "refresh_every"],
-    "serving": ["group", "poll_events_max", "open_ranges_max", "commit_interval", "linger", "limits"],
+    "serving": ["group", "poll_events_max", "open_ranges_max", "commit_interval", "linger", "log_requests", "limits"],
     "serving.limits": ["payload_bytes_max", "values_max", "text_bytes_max", "id_bytes_max", "json_depth_max"],
     "training": ["joiner", "trainer", "checkpoints", "beacon", "backlog_bytes_max"],
     "training.checkpoints": ["directory", "every", "trim"],
+    "grpc": [
+      "enabled", "listen", "loops", "message_bytes_max", "header_bytes_max", "streams_max", "connections_max", "connection_window",
+      "stream_window", "idle", "age", "age_grace", "rows_per_batch_max", "drain", "tls",
+    ],
+    "grpc.tls": ["certificate", "key", "client_ca"],
+    "http": ["enabled", "listen", "body_bytes_max"],
+    "control": ["enabled", "listen"],
+    "ingest": ["enabled"],
     "admin": ["enabled", "listen"],
     "logging": ["level", "format"],
   ]
@@ -41,7 +50,7 @@ extension InstanceSettings {
 
   private static func read(_ node: SettingsNode, _ environment: [String: String]?) throws(SettingsErrors) -> InstanceSettings {
     try SettingsReader.read(node) { root, reader in
-      var reading = Reading(reader: reader, environment: environment ?? ProcessInfo.processInfo.environment)
+      var reading = InstanceSettingsReading(reader: reader, environment: environment ?? ProcessInfo.processInfo.environment)
       let settings = reading.instance(root)
       reader = reading.reader
       return settings
@@ -50,7 +59,7 @@ extension InstanceSettings {
 }
 
 /// One pass over the file. Every method reads one section and goes on after a problem.
-private struct Reading {
+struct InstanceSettingsReading {
   var reader: SettingsReader
   let environment: [String: String]
 
@@ -67,8 +76,13 @@ private struct Reading {
     settings.arms = arms(root)
     settings.serving = serving(reader.section(root, "serving"))
     settings.training = training(reader.section(root, "training"))
+    settings.grpc = grpc(reader.section(root, "grpc"))
+    settings.http = http(reader.section(root, "http"))
+    settings.control = control(reader.section(root, "control"))
+    settings.ingest = ingest(reader.section(root, "ingest"))
     settings.admin = admin(reader.section(root, "admin"))
     settings.logging = logging(reader.section(root, "logging"))
+    checkListeners(root, settings)
     return settings
   }
 
@@ -207,8 +221,7 @@ private struct Reading {
       }
       return ModelSpecification.read(item, &reader)
     }
-    let beside = (item.file as NSString).deletingLastPathComponent
-    let path = name.hasPrefix("/") || beside.isEmpty ? name : beside + "/" + name
+    let path = beside(item, name)
     guard FileManager.default.fileExists(atPath: path) else {
       reader.problem(item, "there is no file \(path) (paths are relative to this file)")
       return nil
@@ -270,6 +283,7 @@ private struct Reading {
     serving.commitIntervalMilliseconds = reader.milliseconds(
       node, "commit_interval", in: 1...60_000, default: serving.commitIntervalMilliseconds)
     serving.lingerMicroseconds = reader.microseconds(node, "linger", in: 0...100_000, default: serving.lingerMicroseconds)
+    serving.logsRequests = reader.bool(node, "log_requests", default: serving.logsRequests)
     let limits = reader.section(node, "limits")
     check(limits, "serving.limits")
     let most = serving.limits
@@ -321,7 +335,7 @@ private struct Reading {
   // MARK: Values
 
   @discardableResult
-  private mutating func check(_ node: SettingsNode, _ path: String) -> Bool {
+  mutating func check(_ node: SettingsNode, _ path: String) -> Bool {
     reader.keys(node, InstanceSettings.keys[path] ?? [])
   }
 
@@ -338,10 +352,18 @@ private struct Reading {
     return text
   }
 
-  private mutating func address(_ node: SettingsNode, _ key: String) -> ListenAddress? {
+  /// A path as the file that names it means it.
+  func beside(_ node: SettingsNode, _ name: String) -> String {
+    let folder = (node.file as NSString).deletingLastPathComponent
+    return name.hasPrefix("/") || folder.isEmpty ? name : folder + "/" + name
+  }
+
+  private func isOff(_ text: String) -> Bool { ["off", "no", "none", "false", ""].contains(text.lowercased()) }
+
+  mutating func address(_ node: SettingsNode, _ key: String) -> ListenAddress? {
     guard let child = node.child(key), let text = reader.string(child) else { return nil }
     if let address = ListenAddress(text) { return address }
-    reader.problem(child, "expected host:port, as 127.0.0.1:8002 or [::1]:8002, found \(child.kind)")
+    reader.problem(child, "expected host:port, as 127.0.0.1:8002 or [::1]:8002, found \(child.kind)\(isOff(text) ? ": `enabled: false` switches it off" : "")")
     return nil
   }
 

@@ -15,6 +15,10 @@ public struct InstanceSettings: Sendable, Equatable {
   public var arms: [ArmSettings] = [ArmSettings(name: "online", policy: .online)]
   public var serving = ServingSettings()
   public var training = TrainingSettings()
+  public var grpc = GRPCSettings()
+  public var http = HTTPSettings()
+  public var control = ControlSettings()
+  public var ingest = IngestSettings()
   public var admin = AdminSettings()
   public var logging = LoggingSettings()
   /// How long a clean stop may take before the process gives up on it.
@@ -102,6 +106,8 @@ public struct InstanceSettings: Sendable, Equatable {
     public var commitIntervalMilliseconds = 200
     /// How long a prediction may wait for others to share its request.
     public var lingerMicroseconds = 500
+    /// Whether the features of requests with an event id go to the features topic, so that a label can teach them.
+    public var logsRequests = true
     public var limits = Limits()
 
     public struct Limits: Sendable, Equatable {

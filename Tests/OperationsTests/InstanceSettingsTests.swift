@@ -59,8 +59,12 @@ import Testing
         - {name: online, follow: true}
         - {name: frozen, held_until: "2013-04-01T00:00:00Z"}
         - {name: nightly, refresh_every: 24h}
-      serving: {group: g, poll_events_max: 10, open_ranges_max: 20, commit_interval: 1s, linger: 250us, limits: {payload_bytes_max: 1KiB, values_max: 1, text_bytes_max: 2, id_bytes_max: 3, json_depth_max: 4}}
+      serving: {group: g, poll_events_max: 10, open_ranges_max: 20, commit_interval: 1s, linger: 250us, log_requests: false, limits: {payload_bytes_max: 1KiB, values_max: 1, text_bytes_max: 2, id_bytes_max: 3, json_depth_max: 4}}
       training: {joiner: false, trainer: false, beacon: 100ms, backlog_bytes_max: 1MiB, checkpoints: {directory: /c, every: never, trim: false}}
+      grpc: {enabled: true, listen: "0.0.0.0:9001", loops: 3, message_bytes_max: 1MiB, header_bytes_max: 8KiB, streams_max: 7, connections_max: 8, connection_window: 2MiB, stream_window: 128KiB, idle: 5m, age: 1h, age_grace: 2s, rows_per_batch_max: 64, drain: 1s}
+      http: {enabled: true, listen: "0.0.0.0:9002", body_bytes_max: 2MiB}
+      control: {enabled: true, listen: "[::1]:9003"}
+      ingest: {enabled: false}
       admin: {enabled: true, listen: "0.0.0.0:9000"}
       logging: {level: debug, format: json}
       stop_within: 5s
@@ -85,6 +89,25 @@ import Testing
     #expect(settings.serving.lingerMicroseconds == 250)
     #expect(settings.training.checkpoints == .init(directory: "/c", everyMilliseconds: nil, trimsLog: false))
     #expect(settings.checkpointDirectory == "/c")
+    #expect(!settings.serving.logsRequests)
+    var grpc = InstanceSettings.GRPCSettings()
+    grpc.listen = ListenAddress(host: "0.0.0.0", port: 9001)
+    grpc.loops = 3
+    grpc.messageBytesMax = 1 << 20
+    grpc.headerBytesMax = 8 << 10
+    grpc.streamsMax = 7
+    grpc.connectionsMax = 8
+    grpc.connectionWindowBytes = 2 << 20
+    grpc.streamWindowBytes = 128 << 10
+    grpc.idleMilliseconds = 300_000
+    grpc.ageMilliseconds = 3_600_000
+    grpc.ageGraceMilliseconds = 2000
+    grpc.rowsPerBatchMax = 64
+    grpc.drainMilliseconds = 1000
+    #expect(settings.grpc == grpc)
+    #expect(settings.http == .init(listen: ListenAddress(host: "0.0.0.0", port: 9002), bodyBytesMax: 2 << 20))
+    #expect(settings.control.listen == ListenAddress(host: "::1", port: 9003))
+    #expect(!settings.ingest.isEnabled)
     #expect(settings.admin.listen == ListenAddress(host: "0.0.0.0", port: 9000))
     #expect(settings.logging == .init(level: .debug, format: .json))
     #expect(settings.stopWithinMilliseconds == 5000)
@@ -95,8 +118,30 @@ import Testing
     #expect(try parse("").roles == Set(InstanceSettings.Role.allCases))
   }
 
-  @Test func theAdminServerCanBeTurnedOff() throws {
-    #expect(try parse("admin: {enabled: false}").admin.listen == nil)
+  @Test func everyListenerCanBeTurnedOff() throws {
+    let off = try parse("{admin: {enabled: false}, grpc: {enabled: false}, http: {enabled: false}, control: {enabled: false}}")
+    #expect(off.admin.listen == nil && off.grpc.listen == nil && off.http.listen == nil && off.control.listen == nil)
+  }
+
+  @Test func aDrainLeavesTimeForTheRestOfTheStop() throws {
+    #expect(try parse("grpc: {drain: 10s}\nstop_within: 30s").drainMilliseconds == 10_000)
+    #expect(try parse("grpc: {drain: 10s}\nstop_within: 4s").drainMilliseconds == 2000)
+  }
+
+  @Test func certificatesStandBesideTheConfiguration() throws {
+    let directory = FileManager.default.temporaryDirectory.appendingPathComponent("millrace-\(UUID().uuidString)").path
+    try FileManager.default.createDirectory(atPath: directory + "/tls", withIntermediateDirectories: true)
+    defer { try? FileManager.default.removeItem(atPath: directory) }
+    for name in ["server.pem", "server.key", "clients.pem"] {
+      try "x".write(toFile: "\(directory)/tls/\(name)", atomically: true, encoding: .utf8)
+    }
+    let file = directory + "/millrace.yaml"
+    try "grpc: {tls: {certificate: tls/server.pem, key: \(directory)/tls/server.key, client_ca: tls/clients.pem}}"
+      .write(toFile: file, atomically: true, encoding: .utf8)
+    let tls = try #require(try InstanceSettings.load(path: file, environment: [:]).grpc.tls)
+    #expect(tls.certificatePath == "\(directory)/tls/server.pem")
+    #expect(tls.keyPath == "\(directory)/tls/server.key")
+    #expect(tls.clientCertificateAuthorityPath == "\(directory)/tls/clients.pem")
   }
 
   @Test(arguments: [
@@ -125,6 +170,17 @@ import Testing
     ("arms: [{name: 'a b'}]", "letters, digits"),
     ("arms: [{}]", "is missing"),
     ("admin: {listen: 'localhost'}", "expected host:port"),
+    ("admin: {listen: 'off'}", "`enabled: false` switches it off"),
+    ("grpc: {listen: off}", "`enabled: false` switches it off"),
+    ("grpc: {loops: -1}", "from 0 to 256"),
+    ("grpc: {stream_window: 1KiB}", "65535"),
+    ("grpc: {idle: sometimes}", "expected a duration"),
+    ("grpc: {rows_per_batch_max: 0}", "from 1"),
+    ("grpc: {tls: {certificate: nowhere.pem, key: /dev/null}}", "there is no file nowhere.pem"),
+    ("grpc: {tls: {certificate: /dev/null}}", "is missing: expected a file with the certificate's private key"),
+    ("http: {listen: '127.0.0.1:8001'}", "http.listen: is 127.0.0.1:8001, and so is grpc.listen"),
+    ("control: {listen: '127.0.0.1:9092'}", "and so is kafka.embedded.listen"),
+    ("http: {body_bytes_max: 12}", "expected a size"),
     ("logging: {level: loud}", "expected"),
     ("logging: {format: xml}", "text"),
     ("stop_within: 5", "10ms"),
