@@ -87,7 +87,7 @@ let package = Package(
     library("Training", ["Serving", "Kafka", "Learning", "UpdateLog", "Events", "Model", "Telemetry", logging]),
     library("Operations", ["Settings", "Model", "Telemetry", logging, hummingbird, lifecycle, unixSignals, nioCore]),
     library("Endpoint", [
-      "Operations", "Serving", "RPC", "Kafka", "Learning", "UpdateLog", "Events", "Model", "CMessages", "Telemetry", logging,
+      "Operations", "Serving", "RPC", "Kafka", "Learning", "UpdateLog", "Events", "Model", "Settings", "CMessages", "Telemetry", logging,
       hummingbird, nioCore,
     ]),
     library("LoadTest", ["MillraceClient", "RPC", "Serving", "Settings", "Kafka", "UpdateLog", "Events", "Model", "Telemetry", histogram, logging]),

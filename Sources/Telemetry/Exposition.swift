@@ -25,6 +25,9 @@ enum Exposition {
       case .reading(let read): text += "\(name)\(labels) \(number(read()))\n"
       case .latency(let histogram):
         append(name, labels, histogram.snapshot(), latencyEdges.map { ($0.nanoseconds, $0.seconds) }, to: &text)
+      case .microseconds(let histogram):
+        append(
+          name, labels, histogram.snapshot(), latencyEdges.map { ($0.nanoseconds, String($0.nanoseconds / 1000)) }, sumScale: 1e6, to: &text)
       case .size(let histogram):
         append(name, labels, histogram.snapshot(), sizeEdges.map { ($0, String($0)) }, to: &text)
       }
@@ -32,14 +35,15 @@ enum Exposition {
   }
 
   private static func append(
-    _ name: String, _ labels: String, _ snapshot: HistogramSnapshot, _ edges: [(Int64, String)], to text: inout String
+    _ name: String, _ labels: String, _ snapshot: HistogramSnapshot, _ edges: [(Int64, String)],
+    sumScale: Double = 1, to text: inout String
   ) {
     let prefix = labels.isEmpty ? "{" : labels.dropLast() + ","
     for (edge, edgeText) in edges {
       text += "\(name)_bucket\(prefix)le=\"\(edgeText)\"} \(snapshot.cumulativeCount(upTo: edge))\n"
     }
     text += "\(name)_bucket\(prefix)le=\"+Inf\"} \(snapshot.count)\n"
-    text += "\(name)_sum\(labels) \(number(snapshot.sum))\n"
+    text += "\(name)_sum\(labels) \(number(snapshot.sum * sumScale))\n"
     text += "\(name)_count\(labels) \(snapshot.count)\n"
   }
 

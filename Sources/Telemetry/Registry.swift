@@ -46,6 +46,14 @@ public final class Registry: Sendable {
     return histogram
   }
 
+  /// A distribution of durations that is exported in microseconds, for names that other servers' dashboards know. By convention its name
+  /// ends in `_us`.
+  public func microseconds(_ name: String, _ help: String, labels: [(String, String)] = []) -> LatencyHistogram {
+    let instrument = instrument(name, help, labels, .histogram) { .microseconds(LatencyHistogram()) }
+    guard case .microseconds(let histogram) = instrument else { preconditionFailure(reread(name)) }
+    return histogram
+  }
+
   /// A distribution of sizes, exported with power-of-two buckets.
   public func sizes(_ name: String, _ help: String, labels: [(String, String)] = []) -> SizeHistogram {
     let instrument = instrument(name, help, labels, .histogram) { .size(SizeHistogram()) }
@@ -82,7 +90,7 @@ public final class Registry: Sendable {
       case .counter(let counter): MetricReading(labels: series.labels, value: Double(counter.value), distribution: nil)
       case .gauge(let gauge): MetricReading(labels: series.labels, value: gauge.value, distribution: nil)
       case .reading(let read): MetricReading(labels: series.labels, value: read(), distribution: nil)
-      case .latency(let histogram): MetricReading(labels: series.labels, histogram.snapshot())
+      case .latency(let histogram), .microseconds(let histogram): MetricReading(labels: series.labels, histogram.snapshot())
       case .size(let histogram): MetricReading(labels: series.labels, histogram.snapshot())
       }
     }
@@ -173,5 +181,6 @@ enum Instrument {
   case gauge(Gauge)
   case reading(@Sendable () -> Double)
   case latency(LatencyHistogram)
+  case microseconds(LatencyHistogram)
   case size(SizeHistogram)
 }
