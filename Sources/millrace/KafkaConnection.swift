@@ -2,23 +2,34 @@ import ArgumentParser
 import Foundation
 import Kafka
 
+/// What librdkafka is told beyond what we say: security, buffers.
+struct KafkaProperties: ParsableArguments {
+  @Option(name: .customLong("property"), help: ArgumentHelp("A librdkafka property; repeatable.", valueName: "name=value"))
+  var properties: [String] = []
+
+  func validate() throws { _ = try pairs() }
+
+  func pairs() throws -> [String: String] {
+    var pairs: [String: String] = [:]
+    for property in properties {
+      guard let equals = property.firstIndex(of: "="), equals > property.startIndex else {
+        throw ValidationError("--property is '\(property)', expected name=value, for example security.protocol=SASL_SSL")
+      }
+      pairs[String(property[..<equals])] = String(property[property.index(after: equals)...])
+    }
+    return pairs
+  }
+}
+
 /// Where the cluster is.
 struct KafkaConnection: ParsableArguments {
   @Option(help: ArgumentHelp("Kafka brokers.", valueName: "host:port,…"))
   var bootstrap = "127.0.0.1:9092"
 
-  @Option(name: .customLong("property"), help: ArgumentHelp("A librdkafka property; repeatable.", valueName: "name=value"))
-  var properties: [String] = []
+  @OptionGroup var properties: KafkaProperties
 
-  func settings() throws -> KafkaSettings {
-    var settings = KafkaSettings(bootstrapServers: bootstrap)
-    for property in properties {
-      guard let equals = property.firstIndex(of: "="), equals > property.startIndex else {
-        throw ValidationError("--property is '\(property)', expected name=value")
-      }
-      settings.properties[String(property[..<equals])] = String(property[property.index(after: equals)...])
-    }
-    return settings
+  func settings(clientID: String = "millrace") throws -> KafkaSettings {
+    KafkaSettings(bootstrapServers: bootstrap, clientID: clientID, properties: try properties.pairs())
   }
 
   /// Runs `body` with a cluster that answers; a failure is one line on standard error and exit status 1.

@@ -96,8 +96,7 @@ struct LoadTestCommand: AsyncParsableCommand {
     @Option(help: ArgumentHelp("Features topic. Default: features.", valueName: "topic"))
     var features: String?
 
-    @Option(help: ArgumentHelp("Any librdkafka property, as name=value; can be given several times.", valueName: "name=value"))
-    var kafka: [String] = []
+    @OptionGroup var properties: KafkaProperties
 
     @Option(help: ArgumentHelp("Write the figures as JSON.", valueName: "file"))
     var json: String?
@@ -114,7 +113,6 @@ struct LoadTestCommand: AsyncParsableCommand {
       if let duration, !(0.1...LoadProfile.secondsMax).contains(duration) { throw ValidationError("--duration takes 0.1 to 86400 seconds") }
       if let warmUp, !(0...LoadProfile.secondsMax).contains(warmUp) { throw ValidationError("--warm-up takes 0 to 86400 seconds") }
       _ = try rates()
-      _ = try properties()
     }
 
     private func rates() throws -> [Double]? {
@@ -129,17 +127,6 @@ struct LoadTestCommand: AsyncParsableCommand {
         throw ValidationError("--steps takes 1 to \(LoadProfile.stepsMax) rates")
       }
       return rates
-    }
-
-    private func properties() throws -> [String: String] {
-      var properties: [String: String] = [:]
-      for pair in kafka {
-        guard let equals = pair.firstIndex(of: "="), equals > pair.startIndex else {
-          throw ValidationError("--kafka is '\(pair)', expected name=value, for example security.protocol=SASL_SSL")
-        }
-        properties[String(pair[..<equals])] = String(pair[pair.index(after: equals)...])
-      }
-      return properties
     }
 
     /// The scenario with the options laid over it.
@@ -157,7 +144,7 @@ struct LoadTestCommand: AsyncParsableCommand {
       if let model { merged.model = model }
       if let bootstrap { merged.bootstrapServers = bootstrap }
       if let features { merged.featuresTopic = features }
-      merged.kafkaProperties.merge(try properties()) { $1 }
+      merged.kafkaProperties.merge(try properties.pairs()) { $1 }
       guard merged.profile.eventsBound <= LoadProfile.eventsMax / 2 else {
         throw ValidationError("the run would have more than \(LoadProfile.eventsMax / 2) events: shorten it or lower the rate")
       }

@@ -35,11 +35,7 @@ struct ModelOptions: ParsableArguments {
   @Argument(help: ArgumentHelp("The model as name.version, for example flights.1.", valueName: "model"))
   var model: String
 
-  @Option(help: ArgumentHelp("Kafka brokers.", valueName: "host:port,…"))
-  var bootstrap = "127.0.0.1:9092"
-
-  @Option(name: .customLong("kafka"), help: ArgumentHelp("A librdkafka property, repeatable.", valueName: "key=value"))
-  var properties: [String] = []
+  @OptionGroup var connection: KafkaConnection
 
   @Option(help: ArgumentHelp("The model's YAML. Needed when the first record of its log was trimmed away.", valueName: "file"))
   var file: String?
@@ -50,7 +46,7 @@ struct ModelOptions: ParsableArguments {
   @Flag(help: "Print JSON.")
   var json = false
 
-  func kafka() throws -> KafkaSettings { try kafkaSettings(bootstrap, properties) }
+  func kafka() throws -> KafkaSettings { try connection.settings(clientID: "millrace-model") }
 
   func specification() throws -> ModelSpecification {
     guard let file else { return try UpdateLogReplay.specification(identifier: model, kafka: kafka()) }
@@ -65,17 +61,6 @@ struct ModelOptions: ParsableArguments {
     guard let checkpoints else { throw ValidationError("--checkpoints needs a directory") }
     return CheckpointStore(directory: checkpoints, specification: specification)
   }
-}
-
-private func kafkaSettings(_ bootstrap: String, _ properties: [String]) throws -> KafkaSettings {
-  var pairs: [String: String] = [:]
-  for property in properties {
-    guard let equals = property.firstIndex(of: "="), equals > property.startIndex else {
-      throw ValidationError("--kafka is '\(property)', expected key=value")
-    }
-    pairs[String(property[..<equals])] = String(property[property.index(after: equals)...])
-  }
-  return KafkaSettings(bootstrapServers: bootstrap, clientID: "millrace-model", properties: pairs)
 }
 
 private func readSpecification(_ file: String) throws -> ModelSpecification {
@@ -125,11 +110,7 @@ struct ModelCreateCommand: ParsableCommand {
   @Option(help: ArgumentHelp("The model's YAML.", valueName: "file"))
   var file: String
 
-  @Option(help: ArgumentHelp("Kafka brokers.", valueName: "host:port,…"))
-  var bootstrap = "127.0.0.1:9092"
-
-  @Option(name: .customLong("kafka"), help: ArgumentHelp("A librdkafka property, repeatable.", valueName: "key=value"))
-  var properties: [String] = []
+  @OptionGroup var connection: KafkaConnection
 
   @Option(help: ArgumentHelp("Partitions of features, labels, examples and predictions.", valueName: "count"))
   var partitions = 4
@@ -147,10 +128,10 @@ struct ModelCreateCommand: ParsableCommand {
 
   func run() throws {
     let specification = try readSpecification(file)
-    let kafka = try kafkaSettings(bootstrap, properties)
+    let kafka = try connection.settings(clientID: "millrace-model")
     let admin = try KafkaAdmin(kafka)
     guard admin.waitUntilReachable(timeoutMilliseconds: 10_000) else {
-      throw CleanFailure("no Kafka broker answers at \(bootstrap)")
+      throw CleanFailure("no Kafka broker answers at \(kafka.bootstrapServers)")
     }
     let names = topics.split(separator: ",").map { $0.trimmingCharacters(in: .whitespaces) }.filter { !$0.isEmpty }
     try admin.ensureTopics(
