@@ -11,8 +11,14 @@ public struct StructuredLogHandler: LogHandler {
 
   public var metadata: Logger.Metadata = [:]
   public var metadataProvider: Logger.MetadataProvider?
-  public var logLevel: Logger.Level
+  /// The level of the switch, until a logger is given one of its own.
+  public var logLevel: Logger.Level {
+    get { ownLevel ?? levels.level }
+    set { ownLevel = newValue }
+  }
 
+  private let levels: LogLevelSwitch
+  private var ownLevel: Logger.Level?
   private let label: String
   private let format: LogFormat
   private let colour: Bool
@@ -22,17 +28,17 @@ public struct StructuredLogHandler: LogHandler {
 
   public init(label: String, level: Logger.Level, format: LogFormat, colour: Bool, sink: LogSink) {
     self.init(
-      label: label, level: level, format: format, colour: colour, sink: sink,
+      label: label, levels: LogLevelSwitch(level), format: format, colour: colour, sink: sink,
       limiter: RepeatLimiter(periodMilliseconds: Self.repeatPeriodMilliseconds, passesMax: Self.repeatsMax)
     ) { (WallClock.milliseconds(), MonotonicClock.nanoseconds()) }
   }
 
   init(
-    label: String, level: Logger.Level, format: LogFormat, colour: Bool, sink: LogSink, limiter: RepeatLimiter,
+    label: String, levels: LogLevelSwitch, format: LogFormat, colour: Bool, sink: LogSink, limiter: RepeatLimiter,
     clock: @escaping @Sendable () -> (wallMilliseconds: Int64, monotonicNanoseconds: Int64)
   ) {
     self.label = label
-    logLevel = level
+    self.levels = levels
     self.format = format
     self.colour = colour
     self.sink = sink
@@ -70,7 +76,7 @@ public struct StructuredLogHandler: LogHandler {
     return isatty(descriptor) == 1 && environment["NO_COLOR"] == nil && environment["TERM"] != "dumb"
   }
 
-  /// Makes this handler the one of all loggers of the process. Call once, at start.
+  /// Makes this handler the one of all loggers of the process. Call once, at start. `LogLevelSwitch.process` changes the level later.
   ///
   /// All loggers share one sink and one limiter. What is still waiting when the process exits normally
   /// is written then; call `flush` of the result before any other kind of exit.
@@ -79,9 +85,11 @@ public struct StructuredLogHandler: LogHandler {
     let sink = LogSink()
     let colour = colour ?? wantsColour()
     let limiter = RepeatLimiter(periodMilliseconds: repeatPeriodMilliseconds, passesMax: repeatsMax)
+    let levels = LogLevelSwitch.process
+    levels.level = level
     LoggingSystem.bootstrap { label in
       StructuredLogHandler(
-        label: label, level: level, format: format, colour: colour && format == .text, sink: sink, limiter: limiter
+        label: label, levels: levels, format: format, colour: colour && format == .text, sink: sink, limiter: limiter
       ) { (WallClock.milliseconds(), MonotonicClock.nanoseconds()) }
     }
     ExitFlush.sink.withLock { $0 = sink }

@@ -1,16 +1,18 @@
 import Foundation
 import Testing
 
-/// The committed protobuf-c code is what `protos/` gives.
+/// The committed C code and descriptors are what `protos/` gives.
 @Suite struct GeneratedCodeTests {
   private static let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
 
   private static var hasCompiler: Bool {
-    (ProcessInfo.processInfo.environment["PATH"] ?? "").split(separator: ":")
-      .contains { FileManager.default.isExecutableFile(atPath: "\($0)/protoc-c") }
+    let folders = (ProcessInfo.processInfo.environment["PATH"] ?? "").split(separator: ":")
+    return ["protoc", "protoc-c"].allSatisfy { name in
+      folders.contains { FileManager.default.isExecutableFile(atPath: "\($0)/\(name)") }
+    }
   }
 
-  @Test(.enabled(if: hasCompiler, "protoc-c is not installed (Debian package protobuf-c-compiler): cannot compare"))
+  @Test(.enabled(if: hasCompiler, "protoc or protoc-c is not installed (Debian packages protobuf-compiler, protobuf-c-compiler): cannot compare"))
   func isUpToDate() throws {
     let folder = FileManager.default.temporaryDirectory.appendingPathComponent("millrace-protos-\(UUID().uuidString)")
     try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
@@ -22,9 +24,17 @@ import Testing
     script.waitUntilExit()
     try #require(script.terminationStatus == 0)
     for name in ["millrace/events.pb-c.c", "include/millrace/events.pb-c.h", "inference/inference.pb-c.c", "include/inference/inference.pb-c.h"] {
-      let fresh = try Data(contentsOf: folder.appendingPathComponent(name))
-      let committed = try Data(contentsOf: Self.root.appendingPathComponent("Sources/CMessages/\(name)"))
-      #expect(fresh == committed, "\(name) is not what protos/ gives: run `make protos`")
+      try compare(folder.appendingPathComponent(name), with: "Sources/CMessages/\(name)")
     }
+    for (name, home) in [
+      ("Health", "RPC/Services"), ("Reflection", "RPC/Services"), ("ReflectionAlpha", "RPC/Services"), ("Inference", "Endpoint/Descriptors"),
+    ] {
+      try compare(folder.appendingPathComponent("\(name)File.swift"), with: "Sources/\(home)/\(name)File.swift")
+    }
+  }
+
+  private func compare(_ fresh: URL, with committed: String) throws {
+    let same = try Data(contentsOf: fresh) == Data(contentsOf: Self.root.appendingPathComponent(committed))
+    #expect(same, "\(committed) is not what protos/ gives: run `make protos`")
   }
 }

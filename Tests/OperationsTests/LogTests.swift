@@ -14,7 +14,7 @@ import Testing
     let sink = LogSink(descriptor: pipe.fileHandleForWriting.fileDescriptor)
     var logger = Logger(label: "serving") { label in
       StructuredLogHandler(
-        label: label, level: .info, format: format, colour: colour, sink: sink, limiter: limiter, clock: clock)
+        label: label, levels: LogLevelSwitch(.info), format: format, colour: colour, sink: sink, limiter: limiter, clock: clock)
     }
     body(&logger)
     sink.flush()
@@ -30,6 +30,21 @@ import Testing
       logger.debug("not at this level")
     }
     #expect(written == ["2013-06-01T12:00:00.123Z WARNING serving: cannot decode offset=12 topic=features why=\"two words\""])
+  }
+
+  @Test func aSwitchChangesTheLevelOfLoggersThatHaveNoneOfTheirOwn() {
+    let levels = LogLevelSwitch(.info)
+    let handler = StructuredLogHandler(
+      label: "serving", levels: levels, format: .text, colour: false, sink: LogSink(),
+      limiter: RepeatLimiter(periodMilliseconds: 1000, passesMax: 3)) { (0, 0) }
+    let logger = Logger(label: "serving") { _ in handler }
+    var quiet = logger
+    quiet.logLevel = .error
+    for level in Logger.Level.allCases {
+      levels.level = level
+      #expect(logger.logLevel == level && levels.level == level)
+      #expect(quiet.logLevel == .error)
+    }
   }
 
   @Test func nothingThatIsLoggedStartsALineOfItsOwn() throws {

@@ -72,6 +72,34 @@ typedef struct Inference__RepositoryModelLoadResponse Inference__RepositoryModel
 typedef struct Inference__RepositoryModelUnloadRequest Inference__RepositoryModelUnloadRequest;
 typedef struct Inference__RepositoryModelUnloadRequest__ParametersEntry Inference__RepositoryModelUnloadRequest__ParametersEntry;
 typedef struct Inference__RepositoryModelUnloadResponse Inference__RepositoryModelUnloadResponse;
+typedef struct Inference__TraceSettingRequest Inference__TraceSettingRequest;
+typedef struct Inference__TraceSettingRequest__SettingValue Inference__TraceSettingRequest__SettingValue;
+typedef struct Inference__TraceSettingRequest__SettingsEntry Inference__TraceSettingRequest__SettingsEntry;
+typedef struct Inference__TraceSettingResponse Inference__TraceSettingResponse;
+typedef struct Inference__TraceSettingResponse__SettingValue Inference__TraceSettingResponse__SettingValue;
+typedef struct Inference__TraceSettingResponse__SettingsEntry Inference__TraceSettingResponse__SettingsEntry;
+typedef struct Inference__LogSettingsRequest Inference__LogSettingsRequest;
+typedef struct Inference__LogSettingsRequest__SettingValue Inference__LogSettingsRequest__SettingValue;
+typedef struct Inference__LogSettingsRequest__SettingsEntry Inference__LogSettingsRequest__SettingsEntry;
+typedef struct Inference__LogSettingsResponse Inference__LogSettingsResponse;
+typedef struct Inference__LogSettingsResponse__SettingValue Inference__LogSettingsResponse__SettingValue;
+typedef struct Inference__LogSettingsResponse__SettingsEntry Inference__LogSettingsResponse__SettingsEntry;
+typedef struct Inference__SystemSharedMemoryStatusRequest Inference__SystemSharedMemoryStatusRequest;
+typedef struct Inference__SystemSharedMemoryStatusResponse Inference__SystemSharedMemoryStatusResponse;
+typedef struct Inference__SystemSharedMemoryStatusResponse__RegionStatus Inference__SystemSharedMemoryStatusResponse__RegionStatus;
+typedef struct Inference__SystemSharedMemoryStatusResponse__RegionsEntry Inference__SystemSharedMemoryStatusResponse__RegionsEntry;
+typedef struct Inference__SystemSharedMemoryRegisterRequest Inference__SystemSharedMemoryRegisterRequest;
+typedef struct Inference__SystemSharedMemoryRegisterResponse Inference__SystemSharedMemoryRegisterResponse;
+typedef struct Inference__SystemSharedMemoryUnregisterRequest Inference__SystemSharedMemoryUnregisterRequest;
+typedef struct Inference__SystemSharedMemoryUnregisterResponse Inference__SystemSharedMemoryUnregisterResponse;
+typedef struct Inference__CudaSharedMemoryStatusRequest Inference__CudaSharedMemoryStatusRequest;
+typedef struct Inference__CudaSharedMemoryStatusResponse Inference__CudaSharedMemoryStatusResponse;
+typedef struct Inference__CudaSharedMemoryStatusResponse__RegionStatus Inference__CudaSharedMemoryStatusResponse__RegionStatus;
+typedef struct Inference__CudaSharedMemoryStatusResponse__RegionsEntry Inference__CudaSharedMemoryStatusResponse__RegionsEntry;
+typedef struct Inference__CudaSharedMemoryRegisterRequest Inference__CudaSharedMemoryRegisterRequest;
+typedef struct Inference__CudaSharedMemoryRegisterResponse Inference__CudaSharedMemoryRegisterResponse;
+typedef struct Inference__CudaSharedMemoryUnregisterRequest Inference__CudaSharedMemoryUnregisterRequest;
+typedef struct Inference__CudaSharedMemoryUnregisterResponse Inference__CudaSharedMemoryUnregisterResponse;
 
 
 /* --- enums --- */
@@ -900,6 +928,346 @@ struct  Inference__RepositoryModelUnloadResponse
      }
 
 
+struct  Inference__TraceSettingRequest__SettingValue
+{
+  ProtobufCMessage base;
+  /*
+   * None: back to the default.
+   */
+  size_t n_value;
+  char **value;
+};
+#define INFERENCE__TRACE_SETTING_REQUEST__SETTING_VALUE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&inference__trace_setting_request__setting_value__descriptor) \
+    , 0,NULL }
+
+
+struct  Inference__TraceSettingRequest__SettingsEntry
+{
+  ProtobufCMessage base;
+  char *key;
+  Inference__TraceSettingRequest__SettingValue *value;
+};
+#define INFERENCE__TRACE_SETTING_REQUEST__SETTINGS_ENTRY__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&inference__trace_setting_request__settings_entry__descriptor) \
+    , (char *)protobuf_c_empty_string, NULL }
+
+
+/*
+ * Both settings calls answer all settings as they stand after the call. A request without settings only asks.
+ */
+struct  Inference__TraceSettingRequest
+{
+  ProtobufCMessage base;
+  size_t n_settings;
+  Inference__TraceSettingRequest__SettingsEntry **settings;
+  /*
+   * Empty: the settings of all models.
+   */
+  char *model_name;
+};
+#define INFERENCE__TRACE_SETTING_REQUEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&inference__trace_setting_request__descriptor) \
+    , 0,NULL, (char *)protobuf_c_empty_string }
+
+
+struct  Inference__TraceSettingResponse__SettingValue
+{
+  ProtobufCMessage base;
+  size_t n_value;
+  char **value;
+};
+#define INFERENCE__TRACE_SETTING_RESPONSE__SETTING_VALUE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&inference__trace_setting_response__setting_value__descriptor) \
+    , 0,NULL }
+
+
+struct  Inference__TraceSettingResponse__SettingsEntry
+{
+  ProtobufCMessage base;
+  char *key;
+  Inference__TraceSettingResponse__SettingValue *value;
+};
+#define INFERENCE__TRACE_SETTING_RESPONSE__SETTINGS_ENTRY__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&inference__trace_setting_response__settings_entry__descriptor) \
+    , (char *)protobuf_c_empty_string, NULL }
+
+
+struct  Inference__TraceSettingResponse
+{
+  ProtobufCMessage base;
+  size_t n_settings;
+  Inference__TraceSettingResponse__SettingsEntry **settings;
+};
+#define INFERENCE__TRACE_SETTING_RESPONSE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&inference__trace_setting_response__descriptor) \
+    , 0,NULL }
+
+
+typedef enum {
+  INFERENCE__LOG_SETTINGS_REQUEST__SETTING_VALUE__PARAMETER_CHOICE__NOT_SET = 0,
+  INFERENCE__LOG_SETTINGS_REQUEST__SETTING_VALUE__PARAMETER_CHOICE_BOOL_PARAM = 1,
+  INFERENCE__LOG_SETTINGS_REQUEST__SETTING_VALUE__PARAMETER_CHOICE_UINT32_PARAM = 2,
+  INFERENCE__LOG_SETTINGS_REQUEST__SETTING_VALUE__PARAMETER_CHOICE_STRING_PARAM = 3
+    PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(INFERENCE__LOG_SETTINGS_REQUEST__SETTING_VALUE__PARAMETER_CHOICE__CASE)
+} Inference__LogSettingsRequest__SettingValue__ParameterChoiceCase;
+
+struct  Inference__LogSettingsRequest__SettingValue
+{
+  ProtobufCMessage base;
+  Inference__LogSettingsRequest__SettingValue__ParameterChoiceCase parameter_choice_case;
+  union {
+    protobuf_c_boolean bool_param;
+    uint32_t uint32_param;
+    char *string_param;
+  };
+};
+#define INFERENCE__LOG_SETTINGS_REQUEST__SETTING_VALUE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&inference__log_settings_request__setting_value__descriptor) \
+    , INFERENCE__LOG_SETTINGS_REQUEST__SETTING_VALUE__PARAMETER_CHOICE__NOT_SET, {0} }
+
+
+struct  Inference__LogSettingsRequest__SettingsEntry
+{
+  ProtobufCMessage base;
+  char *key;
+  Inference__LogSettingsRequest__SettingValue *value;
+};
+#define INFERENCE__LOG_SETTINGS_REQUEST__SETTINGS_ENTRY__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&inference__log_settings_request__settings_entry__descriptor) \
+    , (char *)protobuf_c_empty_string, NULL }
+
+
+struct  Inference__LogSettingsRequest
+{
+  ProtobufCMessage base;
+  size_t n_settings;
+  Inference__LogSettingsRequest__SettingsEntry **settings;
+};
+#define INFERENCE__LOG_SETTINGS_REQUEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&inference__log_settings_request__descriptor) \
+    , 0,NULL }
+
+
+typedef enum {
+  INFERENCE__LOG_SETTINGS_RESPONSE__SETTING_VALUE__PARAMETER_CHOICE__NOT_SET = 0,
+  INFERENCE__LOG_SETTINGS_RESPONSE__SETTING_VALUE__PARAMETER_CHOICE_BOOL_PARAM = 1,
+  INFERENCE__LOG_SETTINGS_RESPONSE__SETTING_VALUE__PARAMETER_CHOICE_UINT32_PARAM = 2,
+  INFERENCE__LOG_SETTINGS_RESPONSE__SETTING_VALUE__PARAMETER_CHOICE_STRING_PARAM = 3
+    PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(INFERENCE__LOG_SETTINGS_RESPONSE__SETTING_VALUE__PARAMETER_CHOICE__CASE)
+} Inference__LogSettingsResponse__SettingValue__ParameterChoiceCase;
+
+struct  Inference__LogSettingsResponse__SettingValue
+{
+  ProtobufCMessage base;
+  Inference__LogSettingsResponse__SettingValue__ParameterChoiceCase parameter_choice_case;
+  union {
+    protobuf_c_boolean bool_param;
+    uint32_t uint32_param;
+    char *string_param;
+  };
+};
+#define INFERENCE__LOG_SETTINGS_RESPONSE__SETTING_VALUE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&inference__log_settings_response__setting_value__descriptor) \
+    , INFERENCE__LOG_SETTINGS_RESPONSE__SETTING_VALUE__PARAMETER_CHOICE__NOT_SET, {0} }
+
+
+struct  Inference__LogSettingsResponse__SettingsEntry
+{
+  ProtobufCMessage base;
+  char *key;
+  Inference__LogSettingsResponse__SettingValue *value;
+};
+#define INFERENCE__LOG_SETTINGS_RESPONSE__SETTINGS_ENTRY__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&inference__log_settings_response__settings_entry__descriptor) \
+    , (char *)protobuf_c_empty_string, NULL }
+
+
+struct  Inference__LogSettingsResponse
+{
+  ProtobufCMessage base;
+  size_t n_settings;
+  Inference__LogSettingsResponse__SettingsEntry **settings;
+};
+#define INFERENCE__LOG_SETTINGS_RESPONSE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&inference__log_settings_response__descriptor) \
+    , 0,NULL }
+
+
+struct  Inference__SystemSharedMemoryStatusRequest
+{
+  ProtobufCMessage base;
+  /*
+   * Empty: every region.
+   */
+  char *name;
+};
+#define INFERENCE__SYSTEM_SHARED_MEMORY_STATUS_REQUEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&inference__system_shared_memory_status_request__descriptor) \
+    , (char *)protobuf_c_empty_string }
+
+
+struct  Inference__SystemSharedMemoryStatusResponse__RegionStatus
+{
+  ProtobufCMessage base;
+  char *name;
+  char *key;
+  uint64_t offset;
+  uint64_t byte_size;
+};
+#define INFERENCE__SYSTEM_SHARED_MEMORY_STATUS_RESPONSE__REGION_STATUS__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&inference__system_shared_memory_status_response__region_status__descriptor) \
+    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0, 0 }
+
+
+struct  Inference__SystemSharedMemoryStatusResponse__RegionsEntry
+{
+  ProtobufCMessage base;
+  char *key;
+  Inference__SystemSharedMemoryStatusResponse__RegionStatus *value;
+};
+#define INFERENCE__SYSTEM_SHARED_MEMORY_STATUS_RESPONSE__REGIONS_ENTRY__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&inference__system_shared_memory_status_response__regions_entry__descriptor) \
+    , (char *)protobuf_c_empty_string, NULL }
+
+
+struct  Inference__SystemSharedMemoryStatusResponse
+{
+  ProtobufCMessage base;
+  size_t n_regions;
+  Inference__SystemSharedMemoryStatusResponse__RegionsEntry **regions;
+};
+#define INFERENCE__SYSTEM_SHARED_MEMORY_STATUS_RESPONSE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&inference__system_shared_memory_status_response__descriptor) \
+    , 0,NULL }
+
+
+struct  Inference__SystemSharedMemoryRegisterRequest
+{
+  ProtobufCMessage base;
+  char *name;
+  char *key;
+  uint64_t offset;
+  uint64_t byte_size;
+};
+#define INFERENCE__SYSTEM_SHARED_MEMORY_REGISTER_REQUEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&inference__system_shared_memory_register_request__descriptor) \
+    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0, 0 }
+
+
+struct  Inference__SystemSharedMemoryRegisterResponse
+{
+  ProtobufCMessage base;
+};
+#define INFERENCE__SYSTEM_SHARED_MEMORY_REGISTER_RESPONSE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&inference__system_shared_memory_register_response__descriptor) \
+     }
+
+
+struct  Inference__SystemSharedMemoryUnregisterRequest
+{
+  ProtobufCMessage base;
+  char *name;
+};
+#define INFERENCE__SYSTEM_SHARED_MEMORY_UNREGISTER_REQUEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&inference__system_shared_memory_unregister_request__descriptor) \
+    , (char *)protobuf_c_empty_string }
+
+
+struct  Inference__SystemSharedMemoryUnregisterResponse
+{
+  ProtobufCMessage base;
+};
+#define INFERENCE__SYSTEM_SHARED_MEMORY_UNREGISTER_RESPONSE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&inference__system_shared_memory_unregister_response__descriptor) \
+     }
+
+
+struct  Inference__CudaSharedMemoryStatusRequest
+{
+  ProtobufCMessage base;
+  char *name;
+};
+#define INFERENCE__CUDA_SHARED_MEMORY_STATUS_REQUEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&inference__cuda_shared_memory_status_request__descriptor) \
+    , (char *)protobuf_c_empty_string }
+
+
+struct  Inference__CudaSharedMemoryStatusResponse__RegionStatus
+{
+  ProtobufCMessage base;
+  char *name;
+  uint64_t device_id;
+  uint64_t byte_size;
+};
+#define INFERENCE__CUDA_SHARED_MEMORY_STATUS_RESPONSE__REGION_STATUS__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&inference__cuda_shared_memory_status_response__region_status__descriptor) \
+    , (char *)protobuf_c_empty_string, 0, 0 }
+
+
+struct  Inference__CudaSharedMemoryStatusResponse__RegionsEntry
+{
+  ProtobufCMessage base;
+  char *key;
+  Inference__CudaSharedMemoryStatusResponse__RegionStatus *value;
+};
+#define INFERENCE__CUDA_SHARED_MEMORY_STATUS_RESPONSE__REGIONS_ENTRY__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&inference__cuda_shared_memory_status_response__regions_entry__descriptor) \
+    , (char *)protobuf_c_empty_string, NULL }
+
+
+struct  Inference__CudaSharedMemoryStatusResponse
+{
+  ProtobufCMessage base;
+  size_t n_regions;
+  Inference__CudaSharedMemoryStatusResponse__RegionsEntry **regions;
+};
+#define INFERENCE__CUDA_SHARED_MEMORY_STATUS_RESPONSE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&inference__cuda_shared_memory_status_response__descriptor) \
+    , 0,NULL }
+
+
+struct  Inference__CudaSharedMemoryRegisterRequest
+{
+  ProtobufCMessage base;
+  char *name;
+  ProtobufCBinaryData raw_handle;
+  int64_t device_id;
+  uint64_t byte_size;
+};
+#define INFERENCE__CUDA_SHARED_MEMORY_REGISTER_REQUEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&inference__cuda_shared_memory_register_request__descriptor) \
+    , (char *)protobuf_c_empty_string, {0,NULL}, 0, 0 }
+
+
+struct  Inference__CudaSharedMemoryRegisterResponse
+{
+  ProtobufCMessage base;
+};
+#define INFERENCE__CUDA_SHARED_MEMORY_REGISTER_RESPONSE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&inference__cuda_shared_memory_register_response__descriptor) \
+     }
+
+
+struct  Inference__CudaSharedMemoryUnregisterRequest
+{
+  ProtobufCMessage base;
+  char *name;
+};
+#define INFERENCE__CUDA_SHARED_MEMORY_UNREGISTER_REQUEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&inference__cuda_shared_memory_unregister_request__descriptor) \
+    , (char *)protobuf_c_empty_string }
+
+
+struct  Inference__CudaSharedMemoryUnregisterResponse
+{
+  ProtobufCMessage base;
+};
+#define INFERENCE__CUDA_SHARED_MEMORY_UNREGISTER_RESPONSE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&inference__cuda_shared_memory_unregister_response__descriptor) \
+     }
+
+
 /* Inference__ServerLiveRequest methods */
 void   inference__server_live_request__init
                      (Inference__ServerLiveRequest         *message);
@@ -1711,6 +2079,346 @@ Inference__RepositoryModelUnloadResponse *
 void   inference__repository_model_unload_response__free_unpacked
                      (Inference__RepositoryModelUnloadResponse *message,
                       ProtobufCAllocator *allocator);
+/* Inference__TraceSettingRequest__SettingValue methods */
+void   inference__trace_setting_request__setting_value__init
+                     (Inference__TraceSettingRequest__SettingValue         *message);
+/* Inference__TraceSettingRequest__SettingsEntry methods */
+void   inference__trace_setting_request__settings_entry__init
+                     (Inference__TraceSettingRequest__SettingsEntry         *message);
+/* Inference__TraceSettingRequest methods */
+void   inference__trace_setting_request__init
+                     (Inference__TraceSettingRequest         *message);
+size_t inference__trace_setting_request__get_packed_size
+                     (const Inference__TraceSettingRequest   *message);
+size_t inference__trace_setting_request__pack
+                     (const Inference__TraceSettingRequest   *message,
+                      uint8_t             *out);
+size_t inference__trace_setting_request__pack_to_buffer
+                     (const Inference__TraceSettingRequest   *message,
+                      ProtobufCBuffer     *buffer);
+Inference__TraceSettingRequest *
+       inference__trace_setting_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   inference__trace_setting_request__free_unpacked
+                     (Inference__TraceSettingRequest *message,
+                      ProtobufCAllocator *allocator);
+/* Inference__TraceSettingResponse__SettingValue methods */
+void   inference__trace_setting_response__setting_value__init
+                     (Inference__TraceSettingResponse__SettingValue         *message);
+/* Inference__TraceSettingResponse__SettingsEntry methods */
+void   inference__trace_setting_response__settings_entry__init
+                     (Inference__TraceSettingResponse__SettingsEntry         *message);
+/* Inference__TraceSettingResponse methods */
+void   inference__trace_setting_response__init
+                     (Inference__TraceSettingResponse         *message);
+size_t inference__trace_setting_response__get_packed_size
+                     (const Inference__TraceSettingResponse   *message);
+size_t inference__trace_setting_response__pack
+                     (const Inference__TraceSettingResponse   *message,
+                      uint8_t             *out);
+size_t inference__trace_setting_response__pack_to_buffer
+                     (const Inference__TraceSettingResponse   *message,
+                      ProtobufCBuffer     *buffer);
+Inference__TraceSettingResponse *
+       inference__trace_setting_response__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   inference__trace_setting_response__free_unpacked
+                     (Inference__TraceSettingResponse *message,
+                      ProtobufCAllocator *allocator);
+/* Inference__LogSettingsRequest__SettingValue methods */
+void   inference__log_settings_request__setting_value__init
+                     (Inference__LogSettingsRequest__SettingValue         *message);
+/* Inference__LogSettingsRequest__SettingsEntry methods */
+void   inference__log_settings_request__settings_entry__init
+                     (Inference__LogSettingsRequest__SettingsEntry         *message);
+/* Inference__LogSettingsRequest methods */
+void   inference__log_settings_request__init
+                     (Inference__LogSettingsRequest         *message);
+size_t inference__log_settings_request__get_packed_size
+                     (const Inference__LogSettingsRequest   *message);
+size_t inference__log_settings_request__pack
+                     (const Inference__LogSettingsRequest   *message,
+                      uint8_t             *out);
+size_t inference__log_settings_request__pack_to_buffer
+                     (const Inference__LogSettingsRequest   *message,
+                      ProtobufCBuffer     *buffer);
+Inference__LogSettingsRequest *
+       inference__log_settings_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   inference__log_settings_request__free_unpacked
+                     (Inference__LogSettingsRequest *message,
+                      ProtobufCAllocator *allocator);
+/* Inference__LogSettingsResponse__SettingValue methods */
+void   inference__log_settings_response__setting_value__init
+                     (Inference__LogSettingsResponse__SettingValue         *message);
+/* Inference__LogSettingsResponse__SettingsEntry methods */
+void   inference__log_settings_response__settings_entry__init
+                     (Inference__LogSettingsResponse__SettingsEntry         *message);
+/* Inference__LogSettingsResponse methods */
+void   inference__log_settings_response__init
+                     (Inference__LogSettingsResponse         *message);
+size_t inference__log_settings_response__get_packed_size
+                     (const Inference__LogSettingsResponse   *message);
+size_t inference__log_settings_response__pack
+                     (const Inference__LogSettingsResponse   *message,
+                      uint8_t             *out);
+size_t inference__log_settings_response__pack_to_buffer
+                     (const Inference__LogSettingsResponse   *message,
+                      ProtobufCBuffer     *buffer);
+Inference__LogSettingsResponse *
+       inference__log_settings_response__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   inference__log_settings_response__free_unpacked
+                     (Inference__LogSettingsResponse *message,
+                      ProtobufCAllocator *allocator);
+/* Inference__SystemSharedMemoryStatusRequest methods */
+void   inference__system_shared_memory_status_request__init
+                     (Inference__SystemSharedMemoryStatusRequest         *message);
+size_t inference__system_shared_memory_status_request__get_packed_size
+                     (const Inference__SystemSharedMemoryStatusRequest   *message);
+size_t inference__system_shared_memory_status_request__pack
+                     (const Inference__SystemSharedMemoryStatusRequest   *message,
+                      uint8_t             *out);
+size_t inference__system_shared_memory_status_request__pack_to_buffer
+                     (const Inference__SystemSharedMemoryStatusRequest   *message,
+                      ProtobufCBuffer     *buffer);
+Inference__SystemSharedMemoryStatusRequest *
+       inference__system_shared_memory_status_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   inference__system_shared_memory_status_request__free_unpacked
+                     (Inference__SystemSharedMemoryStatusRequest *message,
+                      ProtobufCAllocator *allocator);
+/* Inference__SystemSharedMemoryStatusResponse__RegionStatus methods */
+void   inference__system_shared_memory_status_response__region_status__init
+                     (Inference__SystemSharedMemoryStatusResponse__RegionStatus         *message);
+/* Inference__SystemSharedMemoryStatusResponse__RegionsEntry methods */
+void   inference__system_shared_memory_status_response__regions_entry__init
+                     (Inference__SystemSharedMemoryStatusResponse__RegionsEntry         *message);
+/* Inference__SystemSharedMemoryStatusResponse methods */
+void   inference__system_shared_memory_status_response__init
+                     (Inference__SystemSharedMemoryStatusResponse         *message);
+size_t inference__system_shared_memory_status_response__get_packed_size
+                     (const Inference__SystemSharedMemoryStatusResponse   *message);
+size_t inference__system_shared_memory_status_response__pack
+                     (const Inference__SystemSharedMemoryStatusResponse   *message,
+                      uint8_t             *out);
+size_t inference__system_shared_memory_status_response__pack_to_buffer
+                     (const Inference__SystemSharedMemoryStatusResponse   *message,
+                      ProtobufCBuffer     *buffer);
+Inference__SystemSharedMemoryStatusResponse *
+       inference__system_shared_memory_status_response__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   inference__system_shared_memory_status_response__free_unpacked
+                     (Inference__SystemSharedMemoryStatusResponse *message,
+                      ProtobufCAllocator *allocator);
+/* Inference__SystemSharedMemoryRegisterRequest methods */
+void   inference__system_shared_memory_register_request__init
+                     (Inference__SystemSharedMemoryRegisterRequest         *message);
+size_t inference__system_shared_memory_register_request__get_packed_size
+                     (const Inference__SystemSharedMemoryRegisterRequest   *message);
+size_t inference__system_shared_memory_register_request__pack
+                     (const Inference__SystemSharedMemoryRegisterRequest   *message,
+                      uint8_t             *out);
+size_t inference__system_shared_memory_register_request__pack_to_buffer
+                     (const Inference__SystemSharedMemoryRegisterRequest   *message,
+                      ProtobufCBuffer     *buffer);
+Inference__SystemSharedMemoryRegisterRequest *
+       inference__system_shared_memory_register_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   inference__system_shared_memory_register_request__free_unpacked
+                     (Inference__SystemSharedMemoryRegisterRequest *message,
+                      ProtobufCAllocator *allocator);
+/* Inference__SystemSharedMemoryRegisterResponse methods */
+void   inference__system_shared_memory_register_response__init
+                     (Inference__SystemSharedMemoryRegisterResponse         *message);
+size_t inference__system_shared_memory_register_response__get_packed_size
+                     (const Inference__SystemSharedMemoryRegisterResponse   *message);
+size_t inference__system_shared_memory_register_response__pack
+                     (const Inference__SystemSharedMemoryRegisterResponse   *message,
+                      uint8_t             *out);
+size_t inference__system_shared_memory_register_response__pack_to_buffer
+                     (const Inference__SystemSharedMemoryRegisterResponse   *message,
+                      ProtobufCBuffer     *buffer);
+Inference__SystemSharedMemoryRegisterResponse *
+       inference__system_shared_memory_register_response__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   inference__system_shared_memory_register_response__free_unpacked
+                     (Inference__SystemSharedMemoryRegisterResponse *message,
+                      ProtobufCAllocator *allocator);
+/* Inference__SystemSharedMemoryUnregisterRequest methods */
+void   inference__system_shared_memory_unregister_request__init
+                     (Inference__SystemSharedMemoryUnregisterRequest         *message);
+size_t inference__system_shared_memory_unregister_request__get_packed_size
+                     (const Inference__SystemSharedMemoryUnregisterRequest   *message);
+size_t inference__system_shared_memory_unregister_request__pack
+                     (const Inference__SystemSharedMemoryUnregisterRequest   *message,
+                      uint8_t             *out);
+size_t inference__system_shared_memory_unregister_request__pack_to_buffer
+                     (const Inference__SystemSharedMemoryUnregisterRequest   *message,
+                      ProtobufCBuffer     *buffer);
+Inference__SystemSharedMemoryUnregisterRequest *
+       inference__system_shared_memory_unregister_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   inference__system_shared_memory_unregister_request__free_unpacked
+                     (Inference__SystemSharedMemoryUnregisterRequest *message,
+                      ProtobufCAllocator *allocator);
+/* Inference__SystemSharedMemoryUnregisterResponse methods */
+void   inference__system_shared_memory_unregister_response__init
+                     (Inference__SystemSharedMemoryUnregisterResponse         *message);
+size_t inference__system_shared_memory_unregister_response__get_packed_size
+                     (const Inference__SystemSharedMemoryUnregisterResponse   *message);
+size_t inference__system_shared_memory_unregister_response__pack
+                     (const Inference__SystemSharedMemoryUnregisterResponse   *message,
+                      uint8_t             *out);
+size_t inference__system_shared_memory_unregister_response__pack_to_buffer
+                     (const Inference__SystemSharedMemoryUnregisterResponse   *message,
+                      ProtobufCBuffer     *buffer);
+Inference__SystemSharedMemoryUnregisterResponse *
+       inference__system_shared_memory_unregister_response__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   inference__system_shared_memory_unregister_response__free_unpacked
+                     (Inference__SystemSharedMemoryUnregisterResponse *message,
+                      ProtobufCAllocator *allocator);
+/* Inference__CudaSharedMemoryStatusRequest methods */
+void   inference__cuda_shared_memory_status_request__init
+                     (Inference__CudaSharedMemoryStatusRequest         *message);
+size_t inference__cuda_shared_memory_status_request__get_packed_size
+                     (const Inference__CudaSharedMemoryStatusRequest   *message);
+size_t inference__cuda_shared_memory_status_request__pack
+                     (const Inference__CudaSharedMemoryStatusRequest   *message,
+                      uint8_t             *out);
+size_t inference__cuda_shared_memory_status_request__pack_to_buffer
+                     (const Inference__CudaSharedMemoryStatusRequest   *message,
+                      ProtobufCBuffer     *buffer);
+Inference__CudaSharedMemoryStatusRequest *
+       inference__cuda_shared_memory_status_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   inference__cuda_shared_memory_status_request__free_unpacked
+                     (Inference__CudaSharedMemoryStatusRequest *message,
+                      ProtobufCAllocator *allocator);
+/* Inference__CudaSharedMemoryStatusResponse__RegionStatus methods */
+void   inference__cuda_shared_memory_status_response__region_status__init
+                     (Inference__CudaSharedMemoryStatusResponse__RegionStatus         *message);
+/* Inference__CudaSharedMemoryStatusResponse__RegionsEntry methods */
+void   inference__cuda_shared_memory_status_response__regions_entry__init
+                     (Inference__CudaSharedMemoryStatusResponse__RegionsEntry         *message);
+/* Inference__CudaSharedMemoryStatusResponse methods */
+void   inference__cuda_shared_memory_status_response__init
+                     (Inference__CudaSharedMemoryStatusResponse         *message);
+size_t inference__cuda_shared_memory_status_response__get_packed_size
+                     (const Inference__CudaSharedMemoryStatusResponse   *message);
+size_t inference__cuda_shared_memory_status_response__pack
+                     (const Inference__CudaSharedMemoryStatusResponse   *message,
+                      uint8_t             *out);
+size_t inference__cuda_shared_memory_status_response__pack_to_buffer
+                     (const Inference__CudaSharedMemoryStatusResponse   *message,
+                      ProtobufCBuffer     *buffer);
+Inference__CudaSharedMemoryStatusResponse *
+       inference__cuda_shared_memory_status_response__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   inference__cuda_shared_memory_status_response__free_unpacked
+                     (Inference__CudaSharedMemoryStatusResponse *message,
+                      ProtobufCAllocator *allocator);
+/* Inference__CudaSharedMemoryRegisterRequest methods */
+void   inference__cuda_shared_memory_register_request__init
+                     (Inference__CudaSharedMemoryRegisterRequest         *message);
+size_t inference__cuda_shared_memory_register_request__get_packed_size
+                     (const Inference__CudaSharedMemoryRegisterRequest   *message);
+size_t inference__cuda_shared_memory_register_request__pack
+                     (const Inference__CudaSharedMemoryRegisterRequest   *message,
+                      uint8_t             *out);
+size_t inference__cuda_shared_memory_register_request__pack_to_buffer
+                     (const Inference__CudaSharedMemoryRegisterRequest   *message,
+                      ProtobufCBuffer     *buffer);
+Inference__CudaSharedMemoryRegisterRequest *
+       inference__cuda_shared_memory_register_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   inference__cuda_shared_memory_register_request__free_unpacked
+                     (Inference__CudaSharedMemoryRegisterRequest *message,
+                      ProtobufCAllocator *allocator);
+/* Inference__CudaSharedMemoryRegisterResponse methods */
+void   inference__cuda_shared_memory_register_response__init
+                     (Inference__CudaSharedMemoryRegisterResponse         *message);
+size_t inference__cuda_shared_memory_register_response__get_packed_size
+                     (const Inference__CudaSharedMemoryRegisterResponse   *message);
+size_t inference__cuda_shared_memory_register_response__pack
+                     (const Inference__CudaSharedMemoryRegisterResponse   *message,
+                      uint8_t             *out);
+size_t inference__cuda_shared_memory_register_response__pack_to_buffer
+                     (const Inference__CudaSharedMemoryRegisterResponse   *message,
+                      ProtobufCBuffer     *buffer);
+Inference__CudaSharedMemoryRegisterResponse *
+       inference__cuda_shared_memory_register_response__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   inference__cuda_shared_memory_register_response__free_unpacked
+                     (Inference__CudaSharedMemoryRegisterResponse *message,
+                      ProtobufCAllocator *allocator);
+/* Inference__CudaSharedMemoryUnregisterRequest methods */
+void   inference__cuda_shared_memory_unregister_request__init
+                     (Inference__CudaSharedMemoryUnregisterRequest         *message);
+size_t inference__cuda_shared_memory_unregister_request__get_packed_size
+                     (const Inference__CudaSharedMemoryUnregisterRequest   *message);
+size_t inference__cuda_shared_memory_unregister_request__pack
+                     (const Inference__CudaSharedMemoryUnregisterRequest   *message,
+                      uint8_t             *out);
+size_t inference__cuda_shared_memory_unregister_request__pack_to_buffer
+                     (const Inference__CudaSharedMemoryUnregisterRequest   *message,
+                      ProtobufCBuffer     *buffer);
+Inference__CudaSharedMemoryUnregisterRequest *
+       inference__cuda_shared_memory_unregister_request__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   inference__cuda_shared_memory_unregister_request__free_unpacked
+                     (Inference__CudaSharedMemoryUnregisterRequest *message,
+                      ProtobufCAllocator *allocator);
+/* Inference__CudaSharedMemoryUnregisterResponse methods */
+void   inference__cuda_shared_memory_unregister_response__init
+                     (Inference__CudaSharedMemoryUnregisterResponse         *message);
+size_t inference__cuda_shared_memory_unregister_response__get_packed_size
+                     (const Inference__CudaSharedMemoryUnregisterResponse   *message);
+size_t inference__cuda_shared_memory_unregister_response__pack
+                     (const Inference__CudaSharedMemoryUnregisterResponse   *message,
+                      uint8_t             *out);
+size_t inference__cuda_shared_memory_unregister_response__pack_to_buffer
+                     (const Inference__CudaSharedMemoryUnregisterResponse   *message,
+                      ProtobufCBuffer     *buffer);
+Inference__CudaSharedMemoryUnregisterResponse *
+       inference__cuda_shared_memory_unregister_response__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   inference__cuda_shared_memory_unregister_response__free_unpacked
+                     (Inference__CudaSharedMemoryUnregisterResponse *message,
+                      ProtobufCAllocator *allocator);
 /* --- per-message closures --- */
 
 typedef void (*Inference__ServerLiveRequest_Closure)
@@ -1884,6 +2592,90 @@ typedef void (*Inference__RepositoryModelUnloadRequest_Closure)
 typedef void (*Inference__RepositoryModelUnloadResponse_Closure)
                  (const Inference__RepositoryModelUnloadResponse *message,
                   void *closure_data);
+typedef void (*Inference__TraceSettingRequest__SettingValue_Closure)
+                 (const Inference__TraceSettingRequest__SettingValue *message,
+                  void *closure_data);
+typedef void (*Inference__TraceSettingRequest__SettingsEntry_Closure)
+                 (const Inference__TraceSettingRequest__SettingsEntry *message,
+                  void *closure_data);
+typedef void (*Inference__TraceSettingRequest_Closure)
+                 (const Inference__TraceSettingRequest *message,
+                  void *closure_data);
+typedef void (*Inference__TraceSettingResponse__SettingValue_Closure)
+                 (const Inference__TraceSettingResponse__SettingValue *message,
+                  void *closure_data);
+typedef void (*Inference__TraceSettingResponse__SettingsEntry_Closure)
+                 (const Inference__TraceSettingResponse__SettingsEntry *message,
+                  void *closure_data);
+typedef void (*Inference__TraceSettingResponse_Closure)
+                 (const Inference__TraceSettingResponse *message,
+                  void *closure_data);
+typedef void (*Inference__LogSettingsRequest__SettingValue_Closure)
+                 (const Inference__LogSettingsRequest__SettingValue *message,
+                  void *closure_data);
+typedef void (*Inference__LogSettingsRequest__SettingsEntry_Closure)
+                 (const Inference__LogSettingsRequest__SettingsEntry *message,
+                  void *closure_data);
+typedef void (*Inference__LogSettingsRequest_Closure)
+                 (const Inference__LogSettingsRequest *message,
+                  void *closure_data);
+typedef void (*Inference__LogSettingsResponse__SettingValue_Closure)
+                 (const Inference__LogSettingsResponse__SettingValue *message,
+                  void *closure_data);
+typedef void (*Inference__LogSettingsResponse__SettingsEntry_Closure)
+                 (const Inference__LogSettingsResponse__SettingsEntry *message,
+                  void *closure_data);
+typedef void (*Inference__LogSettingsResponse_Closure)
+                 (const Inference__LogSettingsResponse *message,
+                  void *closure_data);
+typedef void (*Inference__SystemSharedMemoryStatusRequest_Closure)
+                 (const Inference__SystemSharedMemoryStatusRequest *message,
+                  void *closure_data);
+typedef void (*Inference__SystemSharedMemoryStatusResponse__RegionStatus_Closure)
+                 (const Inference__SystemSharedMemoryStatusResponse__RegionStatus *message,
+                  void *closure_data);
+typedef void (*Inference__SystemSharedMemoryStatusResponse__RegionsEntry_Closure)
+                 (const Inference__SystemSharedMemoryStatusResponse__RegionsEntry *message,
+                  void *closure_data);
+typedef void (*Inference__SystemSharedMemoryStatusResponse_Closure)
+                 (const Inference__SystemSharedMemoryStatusResponse *message,
+                  void *closure_data);
+typedef void (*Inference__SystemSharedMemoryRegisterRequest_Closure)
+                 (const Inference__SystemSharedMemoryRegisterRequest *message,
+                  void *closure_data);
+typedef void (*Inference__SystemSharedMemoryRegisterResponse_Closure)
+                 (const Inference__SystemSharedMemoryRegisterResponse *message,
+                  void *closure_data);
+typedef void (*Inference__SystemSharedMemoryUnregisterRequest_Closure)
+                 (const Inference__SystemSharedMemoryUnregisterRequest *message,
+                  void *closure_data);
+typedef void (*Inference__SystemSharedMemoryUnregisterResponse_Closure)
+                 (const Inference__SystemSharedMemoryUnregisterResponse *message,
+                  void *closure_data);
+typedef void (*Inference__CudaSharedMemoryStatusRequest_Closure)
+                 (const Inference__CudaSharedMemoryStatusRequest *message,
+                  void *closure_data);
+typedef void (*Inference__CudaSharedMemoryStatusResponse__RegionStatus_Closure)
+                 (const Inference__CudaSharedMemoryStatusResponse__RegionStatus *message,
+                  void *closure_data);
+typedef void (*Inference__CudaSharedMemoryStatusResponse__RegionsEntry_Closure)
+                 (const Inference__CudaSharedMemoryStatusResponse__RegionsEntry *message,
+                  void *closure_data);
+typedef void (*Inference__CudaSharedMemoryStatusResponse_Closure)
+                 (const Inference__CudaSharedMemoryStatusResponse *message,
+                  void *closure_data);
+typedef void (*Inference__CudaSharedMemoryRegisterRequest_Closure)
+                 (const Inference__CudaSharedMemoryRegisterRequest *message,
+                  void *closure_data);
+typedef void (*Inference__CudaSharedMemoryRegisterResponse_Closure)
+                 (const Inference__CudaSharedMemoryRegisterResponse *message,
+                  void *closure_data);
+typedef void (*Inference__CudaSharedMemoryUnregisterRequest_Closure)
+                 (const Inference__CudaSharedMemoryUnregisterRequest *message,
+                  void *closure_data);
+typedef void (*Inference__CudaSharedMemoryUnregisterResponse_Closure)
+                 (const Inference__CudaSharedMemoryUnregisterResponse *message,
+                  void *closure_data);
 
 /* --- services --- */
 
@@ -1939,6 +2731,38 @@ struct Inference__GRPCInferenceService_Service
                                   const Inference__RepositoryModelUnloadRequest *input,
                                   Inference__RepositoryModelUnloadResponse_Closure closure,
                                   void *closure_data);
+  void (*trace_setting)(Inference__GRPCInferenceService_Service *service,
+                        const Inference__TraceSettingRequest *input,
+                        Inference__TraceSettingResponse_Closure closure,
+                        void *closure_data);
+  void (*log_settings)(Inference__GRPCInferenceService_Service *service,
+                       const Inference__LogSettingsRequest *input,
+                       Inference__LogSettingsResponse_Closure closure,
+                       void *closure_data);
+  void (*system_shared_memory_status)(Inference__GRPCInferenceService_Service *service,
+                                      const Inference__SystemSharedMemoryStatusRequest *input,
+                                      Inference__SystemSharedMemoryStatusResponse_Closure closure,
+                                      void *closure_data);
+  void (*system_shared_memory_register)(Inference__GRPCInferenceService_Service *service,
+                                        const Inference__SystemSharedMemoryRegisterRequest *input,
+                                        Inference__SystemSharedMemoryRegisterResponse_Closure closure,
+                                        void *closure_data);
+  void (*system_shared_memory_unregister)(Inference__GRPCInferenceService_Service *service,
+                                          const Inference__SystemSharedMemoryUnregisterRequest *input,
+                                          Inference__SystemSharedMemoryUnregisterResponse_Closure closure,
+                                          void *closure_data);
+  void (*cuda_shared_memory_status)(Inference__GRPCInferenceService_Service *service,
+                                    const Inference__CudaSharedMemoryStatusRequest *input,
+                                    Inference__CudaSharedMemoryStatusResponse_Closure closure,
+                                    void *closure_data);
+  void (*cuda_shared_memory_register)(Inference__GRPCInferenceService_Service *service,
+                                      const Inference__CudaSharedMemoryRegisterRequest *input,
+                                      Inference__CudaSharedMemoryRegisterResponse_Closure closure,
+                                      void *closure_data);
+  void (*cuda_shared_memory_unregister)(Inference__GRPCInferenceService_Service *service,
+                                        const Inference__CudaSharedMemoryUnregisterRequest *input,
+                                        Inference__CudaSharedMemoryUnregisterResponse_Closure closure,
+                                        void *closure_data);
 };
 typedef void (*Inference__GRPCInferenceService_ServiceDestroy)(Inference__GRPCInferenceService_Service *);
 void inference__grpcinference_service__init (Inference__GRPCInferenceService_Service *service,
@@ -1958,7 +2782,15 @@ void inference__grpcinference_service__init (Inference__GRPCInferenceService_Ser
       function_prefix__ ## model_statistics,\
       function_prefix__ ## repository_index,\
       function_prefix__ ## repository_model_load,\
-      function_prefix__ ## repository_model_unload  }
+      function_prefix__ ## repository_model_unload,\
+      function_prefix__ ## trace_setting,\
+      function_prefix__ ## log_settings,\
+      function_prefix__ ## system_shared_memory_status,\
+      function_prefix__ ## system_shared_memory_register,\
+      function_prefix__ ## system_shared_memory_unregister,\
+      function_prefix__ ## cuda_shared_memory_status,\
+      function_prefix__ ## cuda_shared_memory_register,\
+      function_prefix__ ## cuda_shared_memory_unregister  }
 void inference__grpcinference_service__server_live(ProtobufCService *service,
                                                    const Inference__ServerLiveRequest *input,
                                                    Inference__ServerLiveResponse_Closure closure,
@@ -2007,6 +2839,38 @@ void inference__grpcinference_service__repository_model_unload(ProtobufCService 
                                                                const Inference__RepositoryModelUnloadRequest *input,
                                                                Inference__RepositoryModelUnloadResponse_Closure closure,
                                                                void *closure_data);
+void inference__grpcinference_service__trace_setting(ProtobufCService *service,
+                                                     const Inference__TraceSettingRequest *input,
+                                                     Inference__TraceSettingResponse_Closure closure,
+                                                     void *closure_data);
+void inference__grpcinference_service__log_settings(ProtobufCService *service,
+                                                    const Inference__LogSettingsRequest *input,
+                                                    Inference__LogSettingsResponse_Closure closure,
+                                                    void *closure_data);
+void inference__grpcinference_service__system_shared_memory_status(ProtobufCService *service,
+                                                                   const Inference__SystemSharedMemoryStatusRequest *input,
+                                                                   Inference__SystemSharedMemoryStatusResponse_Closure closure,
+                                                                   void *closure_data);
+void inference__grpcinference_service__system_shared_memory_register(ProtobufCService *service,
+                                                                     const Inference__SystemSharedMemoryRegisterRequest *input,
+                                                                     Inference__SystemSharedMemoryRegisterResponse_Closure closure,
+                                                                     void *closure_data);
+void inference__grpcinference_service__system_shared_memory_unregister(ProtobufCService *service,
+                                                                       const Inference__SystemSharedMemoryUnregisterRequest *input,
+                                                                       Inference__SystemSharedMemoryUnregisterResponse_Closure closure,
+                                                                       void *closure_data);
+void inference__grpcinference_service__cuda_shared_memory_status(ProtobufCService *service,
+                                                                 const Inference__CudaSharedMemoryStatusRequest *input,
+                                                                 Inference__CudaSharedMemoryStatusResponse_Closure closure,
+                                                                 void *closure_data);
+void inference__grpcinference_service__cuda_shared_memory_register(ProtobufCService *service,
+                                                                   const Inference__CudaSharedMemoryRegisterRequest *input,
+                                                                   Inference__CudaSharedMemoryRegisterResponse_Closure closure,
+                                                                   void *closure_data);
+void inference__grpcinference_service__cuda_shared_memory_unregister(ProtobufCService *service,
+                                                                     const Inference__CudaSharedMemoryUnregisterRequest *input,
+                                                                     Inference__CudaSharedMemoryUnregisterResponse_Closure closure,
+                                                                     void *closure_data);
 
 /* --- descriptors --- */
 
@@ -2070,6 +2934,34 @@ extern const ProtobufCMessageDescriptor inference__repository_model_load_respons
 extern const ProtobufCMessageDescriptor inference__repository_model_unload_request__descriptor;
 extern const ProtobufCMessageDescriptor inference__repository_model_unload_request__parameters_entry__descriptor;
 extern const ProtobufCMessageDescriptor inference__repository_model_unload_response__descriptor;
+extern const ProtobufCMessageDescriptor inference__trace_setting_request__descriptor;
+extern const ProtobufCMessageDescriptor inference__trace_setting_request__setting_value__descriptor;
+extern const ProtobufCMessageDescriptor inference__trace_setting_request__settings_entry__descriptor;
+extern const ProtobufCMessageDescriptor inference__trace_setting_response__descriptor;
+extern const ProtobufCMessageDescriptor inference__trace_setting_response__setting_value__descriptor;
+extern const ProtobufCMessageDescriptor inference__trace_setting_response__settings_entry__descriptor;
+extern const ProtobufCMessageDescriptor inference__log_settings_request__descriptor;
+extern const ProtobufCMessageDescriptor inference__log_settings_request__setting_value__descriptor;
+extern const ProtobufCMessageDescriptor inference__log_settings_request__settings_entry__descriptor;
+extern const ProtobufCMessageDescriptor inference__log_settings_response__descriptor;
+extern const ProtobufCMessageDescriptor inference__log_settings_response__setting_value__descriptor;
+extern const ProtobufCMessageDescriptor inference__log_settings_response__settings_entry__descriptor;
+extern const ProtobufCMessageDescriptor inference__system_shared_memory_status_request__descriptor;
+extern const ProtobufCMessageDescriptor inference__system_shared_memory_status_response__descriptor;
+extern const ProtobufCMessageDescriptor inference__system_shared_memory_status_response__region_status__descriptor;
+extern const ProtobufCMessageDescriptor inference__system_shared_memory_status_response__regions_entry__descriptor;
+extern const ProtobufCMessageDescriptor inference__system_shared_memory_register_request__descriptor;
+extern const ProtobufCMessageDescriptor inference__system_shared_memory_register_response__descriptor;
+extern const ProtobufCMessageDescriptor inference__system_shared_memory_unregister_request__descriptor;
+extern const ProtobufCMessageDescriptor inference__system_shared_memory_unregister_response__descriptor;
+extern const ProtobufCMessageDescriptor inference__cuda_shared_memory_status_request__descriptor;
+extern const ProtobufCMessageDescriptor inference__cuda_shared_memory_status_response__descriptor;
+extern const ProtobufCMessageDescriptor inference__cuda_shared_memory_status_response__region_status__descriptor;
+extern const ProtobufCMessageDescriptor inference__cuda_shared_memory_status_response__regions_entry__descriptor;
+extern const ProtobufCMessageDescriptor inference__cuda_shared_memory_register_request__descriptor;
+extern const ProtobufCMessageDescriptor inference__cuda_shared_memory_register_response__descriptor;
+extern const ProtobufCMessageDescriptor inference__cuda_shared_memory_unregister_request__descriptor;
+extern const ProtobufCMessageDescriptor inference__cuda_shared_memory_unregister_response__descriptor;
 extern const ProtobufCServiceDescriptor inference__grpcinference_service__descriptor;
 
 PROTOBUF_C__END_DECLS
