@@ -110,12 +110,14 @@ let package = Package(
     tests("UpdateLog", ["UpdateLog", "Model", "Kernels", "AllocationThresholds"]),
     tests("Learning", ["Learning", "UpdateLog", "Events", "Model", "AllocationThresholds"]),
     tests("Kafka", ["Kafka", "CKafka", "EmbeddedBroker", "Telemetry", "AllocationThresholds", logging]),
-    tests("EmbeddedBroker", ["EmbeddedBroker", "CKernels", nioCore, nioPosix, logging], exclude: ["Clients"]),
-    tests("RPC", ["RPC", "CNGHTTP2", "Telemetry", "AllocationThresholds", logging, nioCore, nioPosix, nioSSL]),
+    tests("EmbeddedBroker", ["EmbeddedBroker", "ChildProcesses", "CKernels", nioCore, nioPosix, logging], exclude: ["Clients"]),
+    tests(
+      "RPC", ["RPC", "ChildProcesses", "CNGHTTP2", "Telemetry", "AllocationThresholds", logging, nioCore, nioPosix, nioSSL],
+      exclude: ["Clients"]),
     tests("MillraceClient", ["MillraceClient", "RPC", "Events", "Model", "Telemetry", logging, nioCore, nioPosix]),
     tests("Endpoint", [
       "Endpoint", "MillraceClient", "RPC", "Operations", "Serving", "Training", "Kafka", "EmbeddedBroker", "Learning", "UpdateLog", "Events", "Model",
-      "CMessages", "Telemetry", "AllocationThresholds", logging, hummingbird, hummingbirdTesting, nioCore, nioPosix,
+      "CMessages", "Telemetry", "AllocationThresholds", "ChildProcesses", logging, hummingbird, hummingbirdTesting, nioCore, nioPosix,
     ]),
     tests("Serving", ["AllocationThresholds", "Serving", "Training", "Kafka", "EmbeddedBroker", "Learning", "UpdateLog", "Events", "Model", "Telemetry", logging]),
     tests("Training", ["Training", "Kafka", "EmbeddedBroker", "Learning", "Events", "Model", "Telemetry", logging]),
@@ -128,6 +130,8 @@ let package = Package(
     .target(
       name: "AllocationThresholds", dependencies: ["CAllocationCount"], path: "Tests/Support/AllocationThresholds",
       swiftSettings: strict),
+    // And other people's programs, run to their end.
+    .target(name: "ChildProcesses", path: "Tests/Support/ChildProcesses", swiftSettings: strict),
   ],
   cLanguageStandard: .c11,
   cxxLanguageStandard: .cxx17

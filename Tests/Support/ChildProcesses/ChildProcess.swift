@@ -1,13 +1,15 @@
-import Foundation
+public import Foundation
 import Synchronization
 
 /// A process that a test starts and always ends, with what it printed.
-final class ChildProcess: Sendable {
-  struct Failure: Error, CustomStringConvertible {
-    let description: String
+public final class ChildProcess: Sendable {
+  public struct Failure: Error, CustomStringConvertible {
+    public let description: String
+
+    public init(description: String) { self.description = description }
   }
 
-  let identifier: Int32
+  public let identifier: Int32
   private let process: LockedProcess
   private let output = Output()
 
@@ -21,7 +23,7 @@ final class ChildProcess: Sendable {
     let process = Process()
   }
 
-  init(_ executable: String, _ arguments: [String], input: FileHandle? = nil) throws {
+  public init(_ executable: String, _ arguments: [String], input: FileHandle? = nil) throws {
     process = LockedProcess()
     process.process.executableURL = URL(fileURLWithPath: executable)
     process.process.arguments = arguments
@@ -47,18 +49,18 @@ final class ChildProcess: Sendable {
 
   deinit { kill() }
 
-  var text: String { output.printed.withLock { String(decoding: $0, as: UTF8.self) } }
-  var isRunning: Bool { process.process.isRunning }
+  public var text: String { output.printed.withLock { String(decoding: $0, as: UTF8.self) } }
+  public var isRunning: Bool { process.process.isRunning }
 
-  func kill() { signal(SIGKILL) }
+  public func kill() { signal(SIGKILL) }
 
-  func signal(_ number: Int32) {
+  public func signal(_ number: Int32) {
     if process.process.isRunning { Foundation.kill(identifier, number) }
     if number == SIGKILL { process.process.waitUntilExit() }
   }
 
   /// The exit status; kills it when it takes longer than `seconds`.
-  func wait(seconds: Double = 120) async throws -> Int32 {
+  public func wait(seconds: Double = 120) async throws -> Int32 {
     try await until("process \(identifier) has ended", seconds: seconds) { !self.isRunning }
     // What it printed last may still be in the pipe.
     try await until("its output is read", seconds: 10) { self.output.isDrained.withLock { $0 } }
@@ -66,7 +68,7 @@ final class ChildProcess: Sendable {
   }
 
   /// Waits until the condition holds.
-  func until(_ what: String, seconds: Double = 60, _ condition: () -> Bool) async throws {
+  public func until(_ what: String, seconds: Double = 60, _ condition: () -> Bool) async throws {
     let deadline = ContinuousClock.now.advanced(by: .seconds(seconds))
     while !condition() {
       if ContinuousClock.now > deadline {
@@ -79,53 +81,18 @@ final class ChildProcess: Sendable {
 
   /// Runs a program to its end; what it printed. Throws when it fails.
   @discardableResult
-  static func run(_ executable: String, _ arguments: [String], input: FileHandle? = nil) async throws -> String {
+  public static func run(_ executable: String, _ arguments: [String], input: FileHandle? = nil) async throws -> String {
     let child = try ChildProcess(executable, arguments, input: input)
     let status = try await child.wait()
     guard status == 0 else { throw Failure(description: "\(executable) \(arguments) ended with \(status):\n\(child.text)") }
     return child.text
   }
-}
 
-/// `millrace broker` in a process of its own, to be killed.
-struct BrokerProcess {
-  let child: ChildProcess
-  let port: Int
-
-  /// `millrace`, built beside the tests.
-  static var executable: String {
-    let tests = (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")) ?? CommandLine.arguments[0]
-    return URL(fileURLWithPath: tests).deletingLastPathComponent().appendingPathComponent("millrace").path
-  }
-
-  /// `limits` is shell text run before the broker, in its process.
-  static func start(data: String, limits: String? = nil, _ more: [String] = []) async throws -> BrokerProcess {
-    let arguments = ["broker", "--listen", "127.0.0.1:0", "--data", data] + more
-    let child: ChildProcess
-    if let limits {
-      let command = limits + "; exec " + ([executable] + arguments).map { "'\($0)'" }.joined(separator: " ")
-      child = try ChildProcess("/bin/bash", ["-c", command])
-    } else {
-      child = try ChildProcess(executable, arguments)
-    }
-    func port() -> Int? {
-      guard let line = child.text.split(separator: "\n").first(where: { $0.hasPrefix("listening on ") }) else { return nil }
-      return line.split(separator: ":").last.flatMap { Int($0) }
-    }
-    try await child.until("the broker listens") { port() != nil || !child.isRunning }
-    guard let port = port() else { throw ChildProcess.Failure(description: "the broker did not start:\n\(child.text)") }
-    return BrokerProcess(child: child, port: port)
-  }
-}
-
-/// Programs that tests need and machines may lack.
-enum Tool {
-  static let kcat = ["/usr/bin/kcat", "/usr/local/bin/kcat"].first { FileManager.default.isExecutableFile(atPath: $0) }
-
-  /// A Python that has the Kafka clients: `MILLRACE_PYTHON`, or the environment that `make test` makes.
-  static let python: String? = {
+  /// A Python that has other people's clients: `MILLRACE_PYTHON`, or the environment that `make test` makes beside the build.
+  public static let python: String? = {
     if let given = ProcessInfo.processInfo.environment["MILLRACE_PYTHON"] { return given }
-    var directory = URL(fileURLWithPath: BrokerProcess.executable)
+    let tests = (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")) ?? CommandLine.arguments[0]
+    var directory = URL(fileURLWithPath: tests)
     for _ in 0..<6 {
       directory.deleteLastPathComponent()
       let candidate = directory.appendingPathComponent("venv/bin/python").path
@@ -133,9 +100,4 @@ enum Tool {
     }
     return nil
   }()
-
-  /// A script beside the tests.
-  static func script(_ name: String) -> String {
-    URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent().appendingPathComponent("Clients/\(name)").path
-  }
 }
