@@ -28,6 +28,9 @@ kafka: {embedded: {listen: "$kafka"}}
 topics: {partitions: $2}
 models: [$3]
 admin: {listen: "$admin"}
+grpc: {enabled: false}
+http: {enabled: false}
+control: {enabled: false}
 logging: {level: warning}
 YAML
 }

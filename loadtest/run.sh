@@ -49,6 +49,9 @@ roles: [gateway, node, trainer]
 data_directory: $work/instance
 kafka: {bootstrap: "127.0.0.1:$port"}
 admin: {enabled: false}
+grpc: {enabled: false}
+http: {enabled: false}
+control: {enabled: false}
 logging: {level: warning}
 YAML
 wait_for "$work/broker.out" "listening"

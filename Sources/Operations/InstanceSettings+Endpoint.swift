@@ -13,13 +13,25 @@ extension InstanceSettings {
     public var connectionWindowBytes = 4 << 20
     public var streamWindowBytes = 1 << 20
     /// A connection without a call for so long is closed; nil: never.
-    public var idleMilliseconds: Int?
+    public var idleMilliseconds: Int? = 1_800_000
     /// A connection this old is asked to go; nil: never.
     public var ageMilliseconds: Int?
     /// How long the calls of a connection that was asked to go may take.
-    public var ageGraceMilliseconds = 30_000
+    public var ageGraceMilliseconds = 60_000
+    /// How long a new connection may take to become one.
+    public var handshakeMilliseconds = 10_000
+    /// A connection silent for so long is asked for a sign of life; nil: never.
+    public var pingIntervalMilliseconds: Int? = 120_000
+    /// How long the sign may take.
+    public var pingTimeoutMilliseconds = 20_000
+    /// A connection that takes nothing of what is ready for it for so long is closed; nil: never.
+    public var stallMilliseconds: Int? = 60_000
+    /// Pings that a connection may send in the long run, beyond those that its data explains; ten seconds' worth at once.
+    public var pingsPerSecondMax = 50
+    /// Calls that a connection may take back in the long run; ten seconds' worth at once.
+    public var resetsPerSecondMax = 200
     /// Rows that are scored as one batch, of all requests that one read brought.
-    public var rowsPerBatchMax = 256
+    public var rowsPerBatchMax = 512
     /// How long calls in flight may take once the process was told to stop.
     public var drainMilliseconds = 10_000
     public var tls: TLSSettings?

@@ -18,6 +18,13 @@ extension InstanceSettingsReading {
     grpc.idleMilliseconds = durationOrNever(node, "idle", in: 1000...86_400_000, default: grpc.idleMilliseconds)
     grpc.ageMilliseconds = durationOrNever(node, "age", in: 1000...2_592_000_000, default: grpc.ageMilliseconds)
     grpc.ageGraceMilliseconds = reader.milliseconds(node, "age_grace", in: 0...3_600_000, default: grpc.ageGraceMilliseconds)
+    grpc.handshakeMilliseconds = reader.milliseconds(node, "handshake", in: 100...600_000, default: grpc.handshakeMilliseconds)
+    grpc.pingIntervalMilliseconds = durationOrNever(
+      node, "ping_interval", in: 1000...86_400_000, default: grpc.pingIntervalMilliseconds)
+    grpc.pingTimeoutMilliseconds = reader.milliseconds(node, "ping_timeout", in: 100...600_000, default: grpc.pingTimeoutMilliseconds)
+    grpc.stallMilliseconds = durationOrNever(node, "stall", in: 1000...86_400_000, default: grpc.stallMilliseconds)
+    grpc.pingsPerSecondMax = reader.int(node, "pings_per_second_max", in: 1...100_000, default: grpc.pingsPerSecondMax)
+    grpc.resetsPerSecondMax = reader.int(node, "resets_per_second_max", in: 1...1_000_000, default: grpc.resetsPerSecondMax)
     grpc.rowsPerBatchMax = reader.int(node, "rows_per_batch_max", in: 1...65_536, default: grpc.rowsPerBatchMax)
     grpc.drainMilliseconds = reader.milliseconds(node, "drain", in: 0...3_600_000, default: grpc.drainMilliseconds)
     grpc.tls = tls(node)

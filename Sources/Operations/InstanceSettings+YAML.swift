@@ -20,7 +20,8 @@ extension InstanceSettings {
     "training.checkpoints": ["directory", "every", "trim"],
     "grpc": [
       "enabled", "listen", "loops", "message_bytes_max", "header_bytes_max", "streams_max", "connections_max", "connection_window",
-      "stream_window", "idle", "age", "age_grace", "rows_per_batch_max", "drain", "tls",
+      "stream_window", "idle", "age", "age_grace", "handshake", "ping_interval", "ping_timeout", "stall", "pings_per_second_max",
+      "resets_per_second_max", "rows_per_batch_max", "drain", "tls",
     ],
     "grpc.tls": ["certificate", "key", "client_ca"],
     "http": ["enabled", "listen", "body_bytes_max"],

@@ -23,12 +23,14 @@ public final class RegistryStatus: StatusSource {
   /// Totals that the page shows, with their words.
   static let totals: [(metric: String, words: String)] = [
     ("millrace_stream_events_total", "events answered"), ("millrace_stream_predictions_total", "prediction records"),
+    ("nv_inference_request_success", "requests answered"), ("nv_inference_count", "rows of requests"),
+    ("millrace_ingest_records_total", "records by ingest"),
     ("millrace_joiner_labels_total", "labels taken"), ("millrace_joiner_matched_total", "examples joined"),
     ("millrace_examples_learned_total", "examples learned"),
   ]
   /// Histograms that the page shows, with their words.
   static let distributions: [(metric: String, words: String)] = [
-    ("millrace_stream_event_age_seconds", "event to prediction"), ("millrace_freshness_seconds", "label to replica"),
+    ("millrace_stream_event_age_seconds", "event to prediction"), ("nv_inference_request_duration_us", "request"), ("millrace_freshness_seconds", "label to replica"),
     ("millrace_stream_stage_seconds", "batch"),
   ]
 
@@ -128,6 +130,19 @@ public final class RegistryStatus: StatusSource {
   }
 
   private func errors() -> [StatusSnapshot.ErrorCount] {
+    deadLetters() + refusedRequests()
+  }
+
+  /// Requests that were not answered with scores, over all models.
+  private func refusedRequests() -> [StatusSnapshot.ErrorCount] {
+    var counts: [String: Double] = [:]
+    for reading in registry.readings(of: "nv_inference_request_failure") where reading.value > 0 {
+      counts[reading.label("reason") ?? "unknown", default: 0] += reading.value
+    }
+    return counts.sorted { $0.key < $1.key }.map { StatusSnapshot.ErrorCount(reason: "\($0.key) (requests)", count: Int(whole($0.value))) }
+  }
+
+  private func deadLetters() -> [StatusSnapshot.ErrorCount] {
     registry.readings(of: "millrace_dead_letters_total").compactMap { reading in
       guard reading.value > 0 else { return nil }
       let reason = reading.label("reason") ?? "unknown"

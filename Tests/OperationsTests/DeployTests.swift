@@ -65,6 +65,19 @@ import Testing
     #expect(settings.models.map(\.identifier) == [model])
   }
 
+  /// What compose publishes, the image exposes and the process listens at for other containers.
+  @Test func thePortsAgree() throws {
+    let settings = try InstanceSettings.load(path: Self.root + "/deploy/millrace.yaml", environment: ["KAFKA_BOOTSTRAP": "kafka:9092"])
+    let open = [settings.http.listen, settings.grpc.listen, settings.admin.listen].compactMap(\.self)
+    #expect(open.allSatisfy { $0.host == "0.0.0.0" })
+    #expect(settings.control.listen?.isLoopback == true, "the control listener asks for no password")
+    let millrace = try #require(try node("deploy/compose.yaml").child("services")?.child("millrace"))
+    let published = (millrace.child("ports")?.items ?? []).map(scalar)
+    #expect(published == open.map { "127.0.0.1:\($0.port):\($0.port)" })
+    let exposed = try text("deploy/Dockerfile").split(separator: "\n").first { $0.hasPrefix("EXPOSE ") }
+    #expect(exposed == "EXPOSE \(open.map { String($0.port) }.joined(separator: " "))")
+  }
+
   @Test func aCleanStopFitsInTheGracePeriod() throws {
     let settings = try InstanceSettings.load(path: Self.root + "/deploy/millrace.yaml", environment: ["KAFKA_BOOTSTRAP": "kafka:9092"])
     let millrace = try #require(try node("deploy/compose.yaml").child("services")?.child("millrace"))
@@ -117,9 +130,10 @@ import Testing
     let reference = try text("docs/operations.md")
     let dashboard = try text("deploy/grafana/millrace.json")
     #expect(throws: Never.self) { try JSONSerialization.jsonObject(with: Data(dashboard.utf8)) }
-    for match in dashboard.matches(of: #/(?:millrace|process)_[a-z_]+/#) {
-      let name = String(match.0).replacing(#/_(bucket|sum|count)$/#, with: "")
-      #expect(reference.contains("`\(name)`"), "the dashboard asks for \(name), which docs/operations.md does not describe")
+    for match in dashboard.matches(of: #/(?:millrace|process|nv)_[a-z_]+/#) {
+      let name = String(match.0)
+      let whole = name.replacing(#/_(bucket|sum|count)$/#, with: "")
+      #expect(reference.contains("`\(name)`") || reference.contains("`\(whole)`"), "the dashboard asks for \(name), which docs/operations.md does not describe")
     }
     for name in exported.sorted() {
       #expect(reference.contains("`\(name)`"), "docs/operations.md does not describe the metric \(name)")
@@ -131,7 +145,7 @@ import Testing
     let walk = try #require(FileManager.default.enumerator(atPath: Self.root + "/Sources"))
     for case let path as String in walk where path.hasSuffix(".swift") {
       let source = try text("Sources/" + path)
-      for match in source.matches(of: #/(?:counter|gauge|histogram|sizes|gaugeReading|counterReading)\(\s*"((?:millrace|process)_[a-z_]+)"/#) {
+      for match in source.matches(of: #/(?:counter|gauge|histogram|sizes|gaugeReading|counterReading|microseconds|duration)\(\s*"((?:millrace|process|nv)_[a-z_]+)"/#) {
         names.insert(String(match.1))
       }
     }

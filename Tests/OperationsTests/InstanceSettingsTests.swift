@@ -61,7 +61,7 @@ import Testing
         - {name: nightly, refresh_every: 24h}
       serving: {group: g, poll_events_max: 10, open_ranges_max: 20, commit_interval: 1s, linger: 250us, log_requests: false, limits: {payload_bytes_max: 1KiB, values_max: 1, text_bytes_max: 2, id_bytes_max: 3, json_depth_max: 4}}
       training: {joiner: false, trainer: false, beacon: 100ms, backlog_bytes_max: 1MiB, checkpoints: {directory: /c, every: never, trim: false}}
-      grpc: {enabled: true, listen: "0.0.0.0:9001", loops: 3, message_bytes_max: 1MiB, header_bytes_max: 8KiB, streams_max: 7, connections_max: 8, connection_window: 2MiB, stream_window: 128KiB, idle: 5m, age: 1h, age_grace: 2s, rows_per_batch_max: 64, drain: 1s}
+      grpc: {enabled: true, listen: "0.0.0.0:9001", loops: 3, message_bytes_max: 1MiB, header_bytes_max: 8KiB, streams_max: 7, connections_max: 8, connection_window: 2MiB, stream_window: 128KiB, idle: 5m, age: 1h, age_grace: 2s, handshake: 3s, ping_interval: never, ping_timeout: 4s, stall: never, pings_per_second_max: 5, resets_per_second_max: 6, rows_per_batch_max: 64, drain: 1s}
       http: {enabled: true, listen: "0.0.0.0:9002", body_bytes_max: 2MiB}
       control: {enabled: true, listen: "[::1]:9003"}
       ingest: {enabled: false}
@@ -102,6 +102,12 @@ import Testing
     grpc.idleMilliseconds = 300_000
     grpc.ageMilliseconds = 3_600_000
     grpc.ageGraceMilliseconds = 2000
+    grpc.handshakeMilliseconds = 3000
+    grpc.pingIntervalMilliseconds = nil
+    grpc.pingTimeoutMilliseconds = 4000
+    grpc.stallMilliseconds = nil
+    grpc.pingsPerSecondMax = 5
+    grpc.resetsPerSecondMax = 6
     grpc.rowsPerBatchMax = 64
     grpc.drainMilliseconds = 1000
     #expect(settings.grpc == grpc)

@@ -34,6 +34,11 @@ import Testing
     registry.gauge("millrace_joiner_lag_records", "l", labels: [("model", "flights"), ("partition", "0"), ("topic", "labels")]).set(8)
     registry.counter("millrace_dead_letters_total", "d", labels: [("reason", "bad_json"), ("stage", "features")]).add(2)
     registry.counter("millrace_dead_letters_total", "d", labels: [("reason", "too_long"), ("stage", "features")]).add(0)
+    for model in ["a", "b"] {
+      registry.counter("nv_inference_request_success", "s", labels: [("model", model)]).add(5)
+      registry.counter("nv_inference_request_failure", "f", labels: [("model", model), ("reason", "INVALID")]).add(2)
+      registry.counter("nv_inference_request_failure", "f", labels: [("model", model), ("reason", "DEADLINE")]).add(0)
+    }
     let status = source().status()
     #expect(status.models.count == 1)
     #expect(status.models.first?.position == [5, 7])
@@ -41,13 +46,13 @@ import Testing
     #expect(status.models.first?.auc == nil)
     #expect(status.models.first?.labelsThroughMilliseconds == 1_370_000_000_000)
     #expect(abs((status.models.first?.freshnessMilliseconds ?? 0) - 4) < 0.05)
-    #expect(status.throughput == [.init(name: "events answered", total: 7)])
+    #expect(status.throughput == [.init(name: "events answered", total: 7), .init(name: "requests answered", total: 10)])
     #expect(
       status.lags == [
         .init(topic: "features, answered by flights", partition: 1, records: 9),
         .init(topic: "labels, joined by flights", partition: 0, records: 8),
       ])
-    #expect(status.errors == [.init(reason: "bad_json (features)", count: 2)])
+    #expect(status.errors == [.init(reason: "bad_json (features)", count: 2), .init(reason: "INVALID (requests)", count: 4)])
   }
 
   @Test func latenciesAreOfTheLastSeconds() throws {
