@@ -89,7 +89,7 @@ let package = Package(
     library("Operations", ["Settings", "Model", "Telemetry", logging, hummingbird, lifecycle, unixSignals, nioCore]),
     library("Endpoint", [
       "Operations", "Serving", "RPC", "Kafka", "Learning", "UpdateLog", "Events", "Model", "Settings", "CMessages", "Telemetry", logging,
-      hummingbird, nioCore,
+      hummingbird, lifecycle, nioCore,
     ]),
     library("LoadTest", ["MillraceClient", "RPC", "Serving", "Settings", "Kafka", "UpdateLog", "Events", "Model", "Telemetry", histogram, logging]),
     library("Demo", ["Kafka", "Events", "Model", "Telemetry", logging]),

@@ -58,6 +58,15 @@ package struct ProtobufReader {
     return number
   }
 
+  /// The value of a repeated number: packed, or one of several fields.
+  package func numbers(_ value: Value, _ field: String) throws(RPCStatus) -> [UInt64] {
+    guard case .slice(let packed) = value else { return [try number(value, field)] }
+    var inner = ProtobufReader(packed, of: "\(message).\(field)")
+    var numbers: [UInt64] = []
+    while !inner.rest.isEmpty { numbers.append(try inner.varint()) }
+    return numbers
+  }
+
   package func broken(_ reason: String) -> RPCStatus { RPCStatus(.invalidArgument, "\(message): \(reason)") }
 
   /// What protobuf allows.
@@ -104,11 +113,25 @@ package struct ProtobufWriter {
     bytes.append(contentsOf: value)
   }
 
+  package mutating func slice(_ number: UInt32, _ value: UnsafeRawBufferPointer) {
+    append(varint: UInt64(number) << 3 | 2)
+    append(varint: UInt64(value.count))
+    bytes.append(contentsOf: value)
+  }
+
+  package mutating func double(_ number: UInt32, _ value: Double) {
+    append(varint: UInt64(number) << 3 | 1)
+    withUnsafeBytes(of: value.bitPattern.littleEndian) { bytes.append(contentsOf: $0) }
+  }
+
   package mutating func message(_ number: UInt32, _ write: (inout ProtobufWriter) -> Void) {
     var inner = ProtobufWriter()
     write(&inner)
     slice(number, inner.bytes[...])
   }
+
+  /// Fields that were written elsewhere.
+  package mutating func append(_ fields: ProtobufWriter) { bytes += fields.bytes }
 
   /// Numbers as proto3 packs them; nothing when there are none.
   package mutating func packed(_ number: UInt32, _ values: [UInt64]) {
