@@ -75,7 +75,7 @@ let package = Package(
     library("Kernels", ["CKernels"]),
     // What a model is and how it learns. No IO but files.
     library("Model", ["Settings", "Kernels", "CKernels"]),
-    library("Events", ["Model", "CMessages", "CSimdJSON"]),
+    library("Events", ["Model", "Settings", "CMessages", "CSimdJSON"]),
     library("UpdateLog", ["Model", "Kernels", "CKernels"]),
     library("Learning", ["Events", "UpdateLog", "Model", "CKernels"]),
     // Bytes on wires.

@@ -17,6 +17,7 @@ struct mr_published {
   _Atomic int64_t labels_through;
   _Atomic uint64_t epoch;
   _Atomic uint64_t state_hash;
+  _Atomic int64_t news;
 };
 
 mr_published *mr_published_create(void) {
@@ -26,6 +27,7 @@ mr_published *mr_published_create(void) {
   atomic_init(&p->labels_through, INT64_MIN);
   atomic_init(&p->epoch, 0);
   atomic_init(&p->state_hash, 0);
+  atomic_init(&p->news, 0);
   return p;
 }
 
@@ -47,11 +49,14 @@ void mr_published_set_applied(mr_published *p, int64_t next_offset, uint64_t sta
   atomic_store_explicit(&p->next_offset, next_offset, memory_order_release);
 }
 
+void mr_published_set_news(mr_published *p, int64_t nanoseconds) { atomic_store_explicit(&p->news, nanoseconds, memory_order_relaxed); }
+
 #define LOAD(field) atomic_load_explicit((__typeof__(p->field) *)&p->field, memory_order_acquire)
 int64_t mr_published_next_offset(const mr_published *p) { return LOAD(next_offset); }
 int64_t mr_published_labels_through(const mr_published *p) { return LOAD(labels_through); }
 uint64_t mr_published_epoch(const mr_published *p) { return LOAD(epoch); }
 uint64_t mr_published_state_hash(const mr_published *p) { return LOAD(state_hash); }
+int64_t mr_published_news(const mr_published *p) { return LOAD(news); }
 
 void mr_partial(const mr_table *t, uint32_t shard, uint32_t shard_count, const uint64_t *ids, const float *values,
                 const int32_t *row_ends, int32_t rows, float *sums) {

@@ -135,6 +135,18 @@ static mr_status read_feature(const uint8_t *at, const uint8_t *end, target *to)
         }
         break;
       }
+      case 8: {
+        if (field.wire_type != 1 && (field.wire_type != 2 || field.length % 8 != 0)) return wrong_wire_type(to->problem, "features.numbers");
+        const uint8_t *packed = field.bytes, *packed_end = field.bytes + field.length;
+        do {
+          if (field.wire_type == 2 && (packed == packed_end || fixed64(&packed, packed_end, &field.value) != MR_STATUS_OK)) break;
+          mr_field *entry = add_entry(to, name, name_length);
+          if (entry == NULL) return to->problem->status;
+          entry->kind = MR_KIND_NUMBER;
+          entry->number = as_double(field.value);
+        } while (field.wire_type == 2);
+        break;
+      }
       default: break;
     }
   }

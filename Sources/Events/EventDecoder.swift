@@ -13,8 +13,7 @@ public final class EventDecoder {
   /// The record in which feature i was last given, to notice one given twice.
   private let lastGiven: UnsafeMutablePointer<UInt64>
   @exclusivity(unchecked) private var recordNumber: UInt64 = 0
-  /// The model's feature of each tensor of a V2 request; -1: none.
-  private let tensorFeatures: UnsafeMutablePointer<Int32>
+  private let tensors: TensorRows
   @exclusivity(unchecked) private var noted = NotedProblem()
   @exclusivity(unchecked) private var unknownFeatures = 0
 
@@ -23,16 +22,12 @@ public final class EventDecoder {
     self.specification = specification
     scanner = RecordScanner(limits: limits)
     assembler = FeatureAssembler(specification: specification)
+    tensors = TensorRows(assembler: assembler, inputsMax: limits.valuesMax, unknownInputs: .ignored)
     lastGiven = .allocate(capacity: max(1, assembler.featureCount))
     lastGiven.initialize(repeating: 0, count: max(1, assembler.featureCount))
-    tensorFeatures = .allocate(capacity: limits.valuesMax)
-    tensorFeatures.initialize(repeating: -1, count: limits.valuesMax)
   }
 
-  deinit {
-    lastGiven.deallocate()
-    tensorFeatures.deallocate()
-  }
+  deinit { lastGiven.deallocate() }
 
   /// Appends the record's rows to `batch`; appends nothing when it fails. Slices of the result live until the next call, as long as the
   /// payload does. `contentType`: the record's header; nil lets the bytes decide.
@@ -44,8 +39,14 @@ public final class EventDecoder {
     let firstRow = batch.rowCount
     var ok = scanner.scan(payload, contentType: contentType, as: .event)
     if ok {
-      ok = scanner.form == .v2 ? appendTensors(to: batch) : appendFields(to: batch)
-      if !ok { batch.rollback(toRow: firstRow) }
+      if scanner.form == .v2 {
+        ok = tensors.append(scanner.request, to: batch)
+        unknownFeatures = tensors.unknownInputs
+        if !ok { noted = tensors.noted }
+      } else {
+        ok = appendFields(to: batch)
+        if !ok { batch.rollback(toRow: firstRow) }
+      }
     } else {
       noted = scanner.noted
     }
@@ -81,90 +82,61 @@ public final class EventDecoder {
         }
         lastGiven[index] = recordNumber
       }
-      if index >= 0, !add(field, to: index) {
+      if index >= 0, !assembler.add(field, to: index) {
         return refuse(index, name: name, isNested: field.pointee.kind == UInt8(MR_KIND_NESTED.rawValue))
       }
     }
-    assembler.finish(into: batch)
-    return true
-  }
-
-  @inline(__always)
-  private func add(_ field: UnsafePointer<mr_field>, to index: Int) -> Bool {
-    switch mr_kind(UInt32(field.pointee.kind)) {
-    case MR_KIND_TEXT:
-      return assembler.categorical(index, UnsafeRawBufferPointer(start: field.pointee.text, count: Int(field.pointee.text_length)))
-    case MR_KIND_INTEGER: return assembler.integer(index, field.pointee.integer)
-    case MR_KIND_NUMBER: return assembler.numeric(index, field.pointee.number)
-    case MR_KIND_FLAG:
-      let value = field.pointee.integer
-      return assembler.kind(of: index) == .numeric ? assembler.numeric(index, Double(value)) : assembler.boolean(index, value != 0)
-    case MR_KIND_UNSIGNED: return assembler.unsigned(index, UInt64(bitPattern: field.pointee.integer))
-    case MR_KIND_ABSENT: return true
-    default: return false
+    if assembler.finish(into: batch) { return true }
+    // A vector that is not whole: its name is where it was given.
+    for i in 0..<count {
+      let name = UnsafeRawBufferPointer(start: fields[i].name, count: Int(fields[i].name_length))
+      if assembler.index(ofName: name) == assembler.problemFeature { return refuse(assembler.problemFeature, name: name, isNested: false) }
     }
+    return refuse(assembler.problemFeature, name: UnsafeRawBufferPointer(start: nil, count: 0), isNested: false)
   }
 
   /// Cold.
   private func refuse(_ index: Int, name: UnsafeRawBufferPointer, isNested: Bool) -> Bool {
-    if isNested {
-      noted = .init(.wrongType, field: name, "a feature's value is a text, a number, a boolean or a list of these, not nested further")
-      return false
-    }
-    switch assembler.problem {
-    case .notFinite:
-      noted = .init(.notFinite, field: name, "the value is not a finite number, or its transform makes it none")
-    case .tooManyValues:
-      noted = .init(.tooManyValues, field: name, "more values than the model declares for this feature")
-    case .none, .wrongType:
-      noted =
-        assembler.kind(of: index) == .numeric
-        ? .init(.wrongType, field: name, "the feature is numeric: expected a number")
-        : .init(.wrongType, field: name, "the feature is categorical: expected a text, a whole number or a boolean")
-    }
+    noted =
+      isNested
+      ? .init(.wrongType, field: name, "a feature's value is a text, a number, a boolean or a list of these, not nested further")
+      : .init(refusedBy: assembler, feature: index, name: name)
     return false
   }
+}
 
-  // MARK: Rows of a V2 request
+extension FeatureAssembler {
+  /// One value of feature `index`. False when it was refused; `problem` says why, or nothing for one that is nested.
+  @inline(__always)
+  func add(_ field: UnsafePointer<mr_field>, to index: Int) -> Bool {
+    switch mr_kind(UInt32(field.pointee.kind)) {
+    case MR_KIND_TEXT:
+      return categorical(index, UnsafeRawBufferPointer(start: field.pointee.text, count: Int(field.pointee.text_length)))
+    case MR_KIND_INTEGER: return integer(index, field.pointee.integer)
+    case MR_KIND_NUMBER: return numeric(index, field.pointee.number)
+    case MR_KIND_FLAG:
+      let value = field.pointee.integer
+      return kind(of: index) == .categorical ? boolean(index, value != 0) : numeric(index, Double(value))
+    case MR_KIND_UNSIGNED: return unsigned(index, UInt64(bitPattern: field.pointee.integer))
+    case MR_KIND_ABSENT: return true
+    default: return false
+    }
+  }
+}
 
-  private func appendTensors(to batch: RowBatch) -> Bool {
-    let request = scanner.request
-    guard let tensors = request.tensors else { return true }
-    let tensorCount = Int(request.tensor_count)
-    assembler.begin()
-    for t in 0..<tensorCount {
-      let name = UnsafeRawBufferPointer(start: tensors[t].name, count: Int(tensors[t].name_length))
-      let index = assembler.index(ofName: name)
-      tensorFeatures[t] = Int32(index)
-      if index < 0 {
-        unknownFeatures += 1
-        continue
+extension NotedProblem {
+  /// Why `assembler` refused a value of feature `index`.
+  init(refusedBy assembler: FeatureAssembler, feature index: Int, name: UnsafeRawBufferPointer) {
+    switch assembler.problem {
+    case .notFinite: self = .init(.notFinite, field: name, "the value is not a finite number, or its transform makes it none")
+    case .tooManyValues: self = .init(.tooManyValues, field: name, "more values than the model declares for this feature")
+    case .tooFewValues: self = .init(.invalidShape, field: name, "fewer numbers than the vector's size")
+    case .none, .wrongType:
+      switch assembler.kind(of: index) {
+      case .numeric: self = .init(.wrongType, field: name, "the feature is numeric: expected a number")
+      case .vector: self = .init(.wrongType, field: name, "the feature is a vector: expected a list of numbers")
+      case .categorical: self = .init(.wrongType, field: name, "the feature is categorical: expected a text, a whole number or a boolean")
       }
-      if lastGiven[index] == recordNumber {
-        noted = .init(.duplicateFeature, field: name, "two inputs have this name")
-        return false
-      }
-      lastGiven[index] = recordNumber
     }
-    var field = mr_field()
-    for row in 0..<Int(request.rows) {
-      if row > 0 { assembler.begin() }
-      for t in 0..<tensorCount where tensorFeatures[t] >= 0 {
-        let index = Int(tensorFeatures[t])
-        // Within the decoder's bound on values: `mr_infer_request_read` has checked.
-        let columns = Int(tensors[t].columns)
-        for _ in 0..<columns {
-          mr_tensor_next(tensors + t, &field)
-          // A matrix has room for the row with the most values: in the others, empty texts fill it up.
-          if columns > 1, field.kind == UInt8(MR_KIND_TEXT.rawValue), field.text_length == 0 { continue }
-          guard add(&field, to: index) else {
-            return refuse(
-              index, name: UnsafeRawBufferPointer(start: tensors[t].name, count: Int(tensors[t].name_length)), isNested: false)
-          }
-        }
-      }
-      assembler.finish(into: batch)
-    }
-    return true
   }
 }

@@ -10,18 +10,15 @@ public struct EventLimits: Sendable, Equatable {
   public var idBytesMax: Int
   /// How deep JSON may nest.
   public var jsonDepthMax: Int
-  /// Bytes that a V2 request may unpack to.
-  public var arenaBytesMax: Int
 
   public init(
     payloadBytesMax: Int = 1 << 20, valuesMax: Int = 4096, textBytesMax: Int = 16384, idBytesMax: Int = 1024,
-    jsonDepthMax: Int = 64, arenaBytesMax: Int = 8 << 20
+    jsonDepthMax: Int = 64
   ) {
     self.payloadBytesMax = payloadBytesMax
     self.valuesMax = valuesMax
     self.textBytesMax = textBytesMax
     self.idBytesMax = idBytesMax
     self.jsonDepthMax = jsonDepthMax
-    self.arenaBytesMax = arenaBytesMax
   }
 }

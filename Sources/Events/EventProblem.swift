@@ -30,6 +30,7 @@ public struct EventProblem: Error, Sendable, Equatable, CustomStringConvertible 
     case unsupportedFormat = "unsupported_format"
     case countMismatch = "count_mismatch"
     case noMemory = "no_memory"
+    case sharedMemory = "shared_memory"
     /// A record that decodes but cannot be served, for reasons its reader names in the message.
     case other = "other"
   }
@@ -102,6 +103,7 @@ extension EventProblem.Reason {
     case MR_STATUS_DATATYPE: self = .invalidDatatype
     case MR_STATUS_TOO_LARGE: self = .payloadTooLarge
     case MR_STATUS_NO_MEMORY: self = .noMemory
+    case MR_STATUS_SHARED_MEMORY: self = .sharedMemory
     default:
       switch form {
       case .json: self = .invalidJSON

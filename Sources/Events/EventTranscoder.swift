@@ -97,11 +97,25 @@ public final class EventTranscoder {
     }
   }
 
-  /// Several values are values of a category, which are the same as their texts.
+  /// Numbers are those of a vector, or of a category when all are whole; other values are values of a category, which are the same
+  /// as their texts.
   private func copyList(_ list: Slice<UnsafeBufferPointer<mr_field>>) {
     guard let first = list.first else { return }
+    let integers = list.compactMap { mr_kind(UInt32($0.kind)) == MR_KIND_INTEGER ? $0.integer : nil }
+    if integers.count == list.count { return events.integers(name(of: first).text, integers) }
+    let numbers = list.compactMap(number(of:))
+    if numbers.count == list.count { return events.numbers(name(of: first).text, numbers) }
     let texts = list.compactMap(text(of:))
     events.texts(name(of: first).text, texts)
+  }
+
+  private func number(of field: mr_field) -> Double? {
+    switch mr_kind(UInt32(field.kind)) {
+    case MR_KIND_INTEGER: Double(field.integer)
+    case MR_KIND_NUMBER: field.number
+    case MR_KIND_UNSIGNED: Double(UInt64(bitPattern: field.integer))
+    default: nil
+    }
   }
 
   private func text(of field: mr_field) -> String? {
@@ -116,11 +130,11 @@ public final class EventTranscoder {
   }
 
   private func copyTensors() -> Bool {
-    guard scanner.request.rows == 1 else {
+    guard scanner.request.pointee.rows == 1 else {
       return note(.init(.invalidShape, field: "inputs", "the request has several rows, which the other forms have no place for"))
     }
-    for t in 0..<Int(scanner.request.tensor_count) {
-      guard var tensor = scanner.request.tensors?[t] else { continue }
+    for t in 0..<Int(scanner.request.pointee.tensor_count) {
+      guard var tensor = scanner.request.pointee.tensors?[t] else { continue }
       var values: [mr_field] = []
       for _ in 0..<Int(tensor.columns) {
         var field = mr_field()

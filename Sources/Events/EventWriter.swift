@@ -136,6 +136,53 @@ public final class EventWriter {
     }
   }
 
+  /// The numbers of a vector, each as `number`.
+  public func numbers(_ name: UnsafeRawBufferPointer, _ values: UnsafeBufferPointer<Double>) {
+    switch form {
+    case .json:
+      beginJSON(name)
+      output.append(byte: UInt8(ascii: "["))
+      for i in 0..<values.count {
+        if i > 0 { output.append(byte: UInt8(ascii: ",")) }
+        output.appendDecimal(values[i])
+      }
+      output.append(byte: UInt8(ascii: "]"))
+    case .protobuf:
+      let start = beginFeature(name)
+      appendDoubles(tag: 8 << 3 | 2, values, to: output)
+      output.endMessage(start)
+    case .v2:
+      appendTensor(name, "FP64", columns: values.count)
+      appendDoubles(tag: 7 << 3 | 2, values, to: contents)
+    }
+  }
+
+  /// Several whole numbers: values of one categorical feature, or the numbers of a vector.
+  public func integers(_ name: UnsafeRawBufferPointer, _ values: UnsafeBufferPointer<Int64>) {
+    switch form {
+    case .json:
+      beginJSON(name)
+      output.append(byte: UInt8(ascii: "["))
+      for i in 0..<values.count {
+        if i > 0 { output.append(byte: UInt8(ascii: ",")) }
+        output.appendDecimal(values[i])
+      }
+      output.append(byte: UInt8(ascii: "]"))
+    case .protobuf:
+      let start = beginFeature(name)
+      for value in values { output.appendField(7, int64: value) }
+      output.endMessage(start)
+    case .v2:
+      appendTensor(name, "INT64", columns: values.count)
+      contents.appendVarint(7 << 3 | 2)
+      contents.appendVarint(UInt64(values.count * 8))
+      for value in values {
+        contents.reserve(8).storeBytes(of: value.littleEndian, as: Int64.self)
+        contents.advance(8)
+      }
+    }
+  }
+
   /// A truth value.
   public func flag(_ name: UnsafeRawBufferPointer, _ value: Bool) {
     switch form {
@@ -230,6 +277,15 @@ public final class EventWriter {
     output.endMessage(tensor)
   }
 
+  private func appendDoubles(tag: UInt64, _ values: UnsafeBufferPointer<Double>, to output: OutputBuffer) {
+    output.appendVarint(tag)
+    output.appendVarint(UInt64(values.count * 8))
+    for value in values {
+      output.reserve(8).storeBytes(of: value.bitPattern.littleEndian, as: UInt64.self)
+      output.advance(8)
+    }
+  }
+
   private func appendContents(text: UnsafeRawBufferPointer) {
     contents.appendVarint(7 << 3 | 2)
     contents.appendVarint(UInt64(4 + text.count))
@@ -258,6 +314,12 @@ extension EventWriter {
   public func text(_ name: String, _ value: String) { withBytes(name) { name in withBytes(value) { text(name, $0) } } }
   public func integer(_ name: String, _ value: Int64) { withBytes(name) { integer($0, value) } }
   public func number(_ name: String, _ value: Double) { withBytes(name) { number($0, value) } }
+  public func numbers(_ name: String, _ values: [Double]) {
+    withBytes(name) { name in values.withUnsafeBufferPointer { numbers(name, $0) } }
+  }
+  public func integers(_ name: String, _ values: [Int64]) {
+    withBytes(name) { name in values.withUnsafeBufferPointer { integers(name, $0) } }
+  }
   public func flag(_ name: String, _ value: Bool) { withBytes(name) { flag($0, value) } }
 
   public func texts(_ name: String, _ values: [String]) {

@@ -7,13 +7,13 @@ final class RecordScanner {
   let limits: EventLimits
   private let cLimits: mr_limits
   private let json: OpaquePointer?
-  private let arena: OpaquePointer?
+  private let requests: InferRequestReader
   private let fields: UnsafeMutablePointer<mr_field>
   @exclusivity(unchecked) private(set) var form = EventForm.json
   /// The envelope; its `fields` hold the feature values of JSON and protobuf events.
   @exclusivity(unchecked) private(set) var event = mr_event()
   /// Rows and tensors of a V2 request.
-  @exclusivity(unchecked) private(set) var request = mr_infer_request()
+  var request: UnsafePointer<mr_infer_request> { requests.request }
   @exclusivity(unchecked) private(set) var noted = NotedProblem()
 
   init(limits: EventLimits) {
@@ -24,7 +24,7 @@ final class RecordScanner {
       values_max: UInt32(limits.valuesMax), text_bytes_max: UInt32(clamping: limits.textBytesMax),
       id_bytes_max: UInt32(clamping: limits.idBytesMax))
     json = mr_json_parser_create(limits.payloadBytesMax, max(4, limits.jsonDepthMax))
-    arena = mr_arena_create(limits.arenaBytesMax)
+    requests = InferRequestReader(limits: limits, inputsMax: limits.valuesMax)
     fields = .allocate(capacity: limits.valuesMax)
     fields.initialize(repeating: mr_field(), count: limits.valuesMax)
     event.fields = fields
@@ -33,7 +33,6 @@ final class RecordScanner {
   deinit {
     fields.deallocate()
     mr_json_parser_destroy(json)
-    mr_arena_destroy(arena)
   }
 
   enum Content { case event, label }
@@ -79,10 +78,10 @@ final class RecordScanner {
       guard content == .event else {
         return note(.init(.unknownContentType, field: "content-type", "labels are JSON or protobuf"))
       }
-      guard let arena else { return note(.init(.noMemory, "no memory for an arena")) }
-      status = mr_infer_request_read(bytes, body.count, arena, &limits, &request, &problem)
-      event = request.event
+      guard requests.read(body) else { return note(NotedProblem(requests.cProblem, form: form)) }
+      event = requests.request.pointee.event
       event.fields = fields
+      return checkEnvelope()
     }
     guard status == MR_STATUS_OK else { return note(NotedProblem(problem, form: form)) }
     return checkEnvelope()

@@ -152,6 +152,8 @@ public final class EventBodies {
       writer.text(feature.name, "v\(max(0, rank))")
     case .numeric:
       writer.number(feature.name, (random.unit() * 1_000).rounded() / 10)
+    case .vector:
+      writer.numbers(feature.name, (0..<feature.valuesMax).map { _ in (random.unit() * 1_000).rounded() / 10 })
     }
   }
 }

@@ -5,15 +5,17 @@ public struct Feature: Sendable, Equatable {
     case categorical = 1
     /// One row, whose value is the transformed number; or, with buckets, one row for each bucket.
     case numeric = 2
+    /// A fixed number of numbers, all or none of them given: one row for each place, whose value is the transformed number there.
+    case vector = 3
   }
 
   public var name: String
   public var kind: Kind
   /// Categorical only: ASCII capitals become small letters.
   public var lowercase: Bool
-  /// Categorical only: how many values one event may carry.
+  /// Categorical: how many values one event may carry. Vector: its size.
   public var valuesMax: Int
-  /// Numeric only.
+  /// Numeric, and each number of a vector (without buckets).
   public var transform: NumericTransform
 
   public init(
@@ -32,6 +34,11 @@ public struct Feature: Sendable, Equatable {
 
   public static func numeric(_ name: String, _ transform: NumericTransform = NumericTransform()) -> Feature {
     Feature(name: name, kind: .numeric, transform: transform)
+  }
+
+  /// `size` numbers that come together.
+  public static func vector(_ name: String, size: Int, _ transform: NumericTransform = NumericTransform()) -> Feature {
+    Feature(name: name, kind: .vector, valuesMax: size, transform: transform)
   }
 
   /// Whether the feature can be a part of a cross: it has one row for each value.

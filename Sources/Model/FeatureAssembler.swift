@@ -20,6 +20,8 @@ public final class FeatureAssembler {
     case wrongType
     /// More values than the feature declares.
     case tooManyValues
+    /// A vector with fewer numbers than it declares; found out by `finish`.
+    case tooFewValues
   }
 
   /// The last refusal since `begin`, and the feature that it is about (-1: none).
@@ -40,6 +42,12 @@ public final class FeatureAssembler {
   private let crossCount: Int
   private let crossEnds: UnsafeMutablePointer<Int32>
   private let crossParts: UnsafeMutablePointer<Int32>
+
+  /// Vectors, by feature; the row ids of all their places, end to end; and the values at hand there.
+  private let vectorCount: Int
+  private let vectors: UnsafeMutablePointer<Int32>
+  private let placeIDs: UnsafeMutablePointer<UInt64>
+  private let placeValues: UnsafeMutablePointer<Float>
 
   // The event at hand. The first value of a feature stands in its place, further ones in a list.
   private let counts: UnsafeMutablePointer<Int32>
@@ -68,14 +76,26 @@ public final class FeatureAssembler {
     let buckets = features.reduce(0) { $0 + ($1.transform.buckets.isEmpty ? 0 : $1.transform.buckets.count + 1) }
     bounds = .allocate(capacity: max(1, buckets))
     bucketIDs = .allocate(capacity: max(1, buckets))
+    let vectors = features.indices.filter { features[$0].kind == .vector }
+    vectorCount = vectors.count
+    self.vectors = .allocate(capacity: max(1, vectors.count))
+    let places = vectors.reduce(0) { $0 + features[$1].valuesMax }
+    placeIDs = .allocate(capacity: max(1, places))
+    placeValues = .allocate(capacity: max(1, places))
+    for (index, vector) in vectors.enumerated() { self.vectors[index] = Int32(vector) }
     var bucketStart = 0
+    var placeStart = 0
     for (index, feature) in features.enumerated() {
       let seed = RowID.seed(feature: feature.name)
       let transform = feature.transform
       (slots + index).initialize(to: FeatureSlot(
         seed: seed, numericID: RowID.numeric(seed: seed), steps: NumericSteps(transform), valuesMax: Int32(feature.valuesMax),
-        bucketStart: Int32(bucketStart), boundCount: Int32(transform.buckets.count), isNumeric: feature.kind == .numeric,
+        start: Int32(feature.kind == .vector ? placeStart : bucketStart), boundCount: Int32(transform.buckets.count), kind: feature.kind,
         lowercase: feature.lowercase))
+      if feature.kind == .vector {
+        for place in 0..<feature.valuesMax { placeIDs[placeStart + place] = RowID.place(place, seed: seed) }
+        placeStart += feature.valuesMax
+      }
       guard !transform.buckets.isEmpty else { continue }
       for (bucket, bound) in (transform.buckets + [.infinity]).enumerated() {
         bounds[bucketStart + bucket] = bound
@@ -97,7 +117,7 @@ public final class FeatureAssembler {
       crossEnds[index] = Int32(part)
     }
 
-    let more = max(1, features.reduce(0) { $0 + $1.valuesMax - 1 })
+    let more = max(1, features.reduce(0) { $0 + ($1.kind == .vector ? 0 : $1.valuesMax - 1) })
     counts = .allocate(capacity: max(1, features.count))
     counts.initialize(repeating: 0, count: max(1, features.count))
     firstIDs = .allocate(capacity: max(1, features.count))
@@ -113,6 +133,9 @@ public final class FeatureAssembler {
     slots.deallocate()
     bounds.deallocate()
     bucketIDs.deallocate()
+    vectors.deallocate()
+    placeIDs.deallocate()
+    placeValues.deallocate()
     crossEnds.deallocate()
     crossParts.deallocate()
     counts.deallocate()
@@ -129,7 +152,7 @@ public final class FeatureAssembler {
   /// found by one comparison.
   public func index(ofName name: UnsafeRawBufferPointer) -> Int { names.index(of: name) }
 
-  public func kind(of index: Int) -> Feature.Kind { slots[checked(index)].isNumeric ? .numeric : .categorical }
+  public func kind(of index: Int) -> Feature.Kind { slots[checked(index)].kind }
 
   /// Forgets the event at hand and starts another.
   public func begin() {
@@ -144,7 +167,7 @@ public final class FeatureAssembler {
   @discardableResult
   public func categorical(_ index: Int, _ value: UnsafeRawBufferPointer) -> Bool {
     let slot = slots + checked(index)
-    guard !slot.pointee.isNumeric else { return refuse(.wrongType, index) }
+    guard slot.pointee.kind == .categorical else { return refuse(.wrongType, index) }
     if slot.pointee.lowercase { return add(index, RowID.categorical(lowercased(value), seed: slot.pointee.seed)) }
     return add(index, RowID.categorical(value, seed: slot.pointee.seed))
   }
@@ -152,35 +175,36 @@ public final class FeatureAssembler {
   /// A whole number for feature `index`: the number of a numeric feature, the decimal text of a categorical one.
   @discardableResult
   public func integer(_ index: Int, _ value: Int64) -> Bool {
-    slots[checked(index)].isNumeric
+    slots[checked(index)].kind != .categorical
       ? numeric(index, Double(value)) : decimal(index, value.magnitude, isNegative: value < 0)
   }
 
   /// As `integer`, for numbers that need all 64 bits.
   @discardableResult
   public func unsigned(_ index: Int, _ value: UInt64) -> Bool {
-    slots[checked(index)].isNumeric ? numeric(index, Double(value)) : decimal(index, value, isNegative: false)
+    slots[checked(index)].kind != .categorical ? numeric(index, Double(value)) : decimal(index, value, isNegative: false)
   }
 
   /// The value "true" or "false" of categorical feature `index`.
   @discardableResult
   public func boolean(_ index: Int, _ value: Bool) -> Bool {
     let slot = slots + checked(index)
-    guard !slot.pointee.isNumeric else { return refuse(.wrongType, index) }
+    guard slot.pointee.kind == .categorical else { return refuse(.wrongType, index) }
     let text: StaticString = value ? "true" : "false"
     let bytes = UnsafeRawBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount)
     return add(index, RowID.categorical(bytes, seed: slot.pointee.seed))
   }
 
-  /// A number for numeric feature `index`. False when it was refused; `problem` says why.
+  /// A number for numeric feature `index`, or the next one of a vector. False when it was refused; `problem` says why.
   @discardableResult
   public func numeric(_ index: Int, _ value: Double) -> Bool {
     let slot = slots + checked(index)
-    guard slot.pointee.isNumeric else { return refuse(.wrongType, index) }
+    guard slot.pointee.kind != .categorical else { return refuse(.wrongType, index) }
     let number = slot.pointee.steps.apply(value)
     guard number.isFinite else { return refuse(.notFinite, index) }
+    if slot.pointee.kind == .vector { return addPlace(index, number) }
     if slot.pointee.boundCount > 0 {
-      let start = Int(slot.pointee.bucketStart)
+      let start = Int(slot.pointee.start)
       return add(index, bucketIDs[start + bucketIndex(number, bounds + start, Int(slot.pointee.boundCount))])
     }
     let rounded = Float(number)
@@ -190,15 +214,36 @@ public final class FeatureAssembler {
     return true
   }
 
-  /// Appends the event's row to `batch`.
-  public func finish(into batch: RowBatch) {
+  /// `count` numbers of vector `index`, or the one of a numeric feature, in single precision as they lie in memory (at any address): the
+  /// same as `numeric` for each of them.
+  @discardableResult
+  public func floats(_ index: Int, _ bytes: UnsafeRawPointer, count: Int) -> Bool {
+    for i in 0..<count {
+      let bits = UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: i &* 4, as: UInt32.self))
+      guard numeric(index, Double(Float(bitPattern: bits))) else { return false }
+    }
+    return true
+  }
+
+  /// Appends the event's row to `batch`. False, and nothing is appended, when a vector is not whole; `problem` says so.
+  @discardableResult
+  public func finish(into batch: RowBatch) -> Bool {
+    for vector in 0..<vectorCount {
+      let index = Int(vectors[vector])
+      guard counts[index] == 0 || counts[index] == slots[index].valuesMax else { return refuse(.tooFewValues, index) }
+    }
     batch.reserve(entriesMax)
     if isCount {
       batch.appendUnchecked(id: RowID.count, value: 1)
       batch.endRow()
-      return
+      return true
     }
     for index in 0..<featureCount where counts[index] > 0 {
+      if slots[index].kind == .vector {
+        let start = Int(slots[index].start)
+        batch.appendUnchecked(ids: placeIDs + start, values: placeValues + start, count: Int(counts[index]))
+        continue
+      }
       batch.appendUnchecked(id: firstIDs[index], value: firstValues[index])
       if counts[index] > 1 { appendMore(index, batch) }
     }
@@ -210,6 +255,7 @@ public final class FeatureAssembler {
     }
     batch.appendUnchecked(id: RowID.bias, value: 1)
     batch.endRow()
+    return true
   }
 
   /// The last refusal in words, with the feature's name; empty when there was none. May allocate.
@@ -220,9 +266,13 @@ public final class FeatureAssembler {
     case .none: ""
     case .notFinite: "the value of \"\(feature.name)\" is not a finite number after its transform"
     case .wrongType:
-      feature.kind == .numeric
-        ? "\"\(feature.name)\" is numeric: expected a number"
-        : "\"\(feature.name)\" is categorical: expected a text, a whole number or a boolean"
+      switch feature.kind {
+      case .numeric: "\"\(feature.name)\" is numeric: expected a number"
+      case .vector: "\"\(feature.name)\" is a vector: expected \(feature.valuesMax) numbers"
+      case .categorical: "\"\(feature.name)\" is categorical: expected a text, a whole number or a boolean"
+      }
+    case .tooFewValues: "\"\(feature.name)\" has fewer numbers than its size, \(feature.valuesMax)"
+    case .tooManyValues where feature.kind == .vector: "\"\(feature.name)\" has more numbers than its size, \(feature.valuesMax)"
     case .tooManyValues:
       "\"\(feature.name)\" has more than \(feature.valuesMax) value\(feature.valuesMax == 1 ? "" : "s"): declare `values` in the model to allow more"
     }
@@ -261,6 +311,17 @@ public final class FeatureAssembler {
     moreNext[Int(node)] = -1
     if count == 1 { moreHead[index] = node } else { moreNext[Int(moreTail[index])] = node }
     moreTail[index] = node
+    counts[index] = count + 1
+    return true
+  }
+
+  @inline(__always)
+  private func addPlace(_ index: Int, _ number: Double) -> Bool {
+    let rounded = Float(number)
+    guard rounded.isFinite else { return refuse(.notFinite, index) }
+    let count = counts[index]
+    guard count < slots[index].valuesMax else { return refuse(.tooManyValues, index) }
+    placeValues[Int(slots[index].start) + Int(count)] = rounded
     counts[index] = count + 1
     return true
   }
@@ -338,8 +399,9 @@ private struct FeatureSlot {
   var numericID: UInt64
   var steps: NumericSteps
   var valuesMax: Int32
-  var bucketStart: Int32
+  /// Of its buckets or of its places.
+  var start: Int32
   var boundCount: Int32
-  var isNumeric: Bool
+  var kind: Feature.Kind
   var lowercase: Bool
 }

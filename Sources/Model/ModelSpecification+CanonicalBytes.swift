@@ -1,7 +1,8 @@
 /// The canonical form: one specification, one sequence of bytes.
 ///
 /// Little-endian. `"MRSP"`, u16 format (1), then the fields in the order of `canonicalBytes` below: texts as u32 length and UTF-8, lists as u32
-/// count and items, numbers as i64 or the bits of a double, optionals as a byte 0 or 1 and the value. A new field is a new format.
+/// count and items, numbers as i64 or the bits of a double, optionals as a byte 0 or 1 and the value. A new field is a new format; a vector's size stands where
+/// other features have how many values they may have.
 extension ModelSpecification {
   public static let canonicalFormat: UInt16 = 1
   public static let canonicalBytesMax = 8 << 20

@@ -96,14 +96,18 @@ extension ModelSpecification {
         "a feature name has 1 to \(Self.featureNameBytesMax) bytes")
       check(seen.insert(feature.name).inserted, path, "is declared twice")
       check(
-        (1...Self.valuesLimit).contains(feature.valuesMax), "\(path).values", "is \(feature.valuesMax), expected 1 to \(Self.valuesLimit)")
+        (1...Self.valuesLimit).contains(feature.valuesMax), feature.kind == .vector ? "\(path).size" : "\(path).values", "is \(feature.valuesMax), expected 1 to \(Self.valuesLimit)")
       let transform = feature.transform
       if feature.kind == .categorical {
         check(transform == NumericTransform(), path, "is categorical: clip, log1p, multiply, divide, standardize and buckets are for numeric features")
         continue
       }
       check(!feature.lowercase, "\(path).lowercase", "is for categorical features")
-      check(feature.valuesMax == 1, "\(path).values", "is for categorical features: a number comes alone")
+      if feature.kind == .vector {
+        check(transform.buckets.isEmpty, "\(path).buckets", "are for numeric features: a vector's numbers are values")
+      } else {
+        check(feature.valuesMax == 1, "\(path).values", "is for categorical features: a number comes alone, several are a vector")
+      }
       if let clip = transform.clip {
         check(clip.lowerBound.isFinite && clip.upperBound.isFinite, "\(path).clip", "has a bound that is not finite")
       }
@@ -138,7 +142,7 @@ extension ModelSpecification {
         }
         check(
           feature.isCrossable, "\(path)[\(part)]",
-          "names \"\(name)\", which is numeric: give it buckets, or cross categorical features")
+          "names \"\(name)\", which is \(feature.kind == .vector ? "a vector:" : "numeric: give it buckets, or") cross categorical features")
       }
       let combinations = combinationsMax(cross)
       check(

@@ -78,7 +78,9 @@ extension ModelSpecification {
     return features
   }
 
-  private static let kinds: [(String, Feature.Kind)] = [("categorical", .categorical), ("numeric", .numeric)]
+  private static let kinds: [(String, Feature.Kind)] = [
+    ("categorical", .categorical), ("numeric", .numeric), ("vector", .vector),
+  ]
 
   private static func readFeature(_ name: String, _ node: SettingsNode, _ reader: inout SettingsReader) -> Feature? {
     guard node.isMap else {
@@ -86,11 +88,16 @@ extension ModelSpecification {
         reader.problem(node, "expected categorical, numeric, or a map with type")
         return nil
       }
-      return reader.choice(node, kinds).map { Feature(name: name, kind: $0) }
+      guard let kind = reader.choice(node, kinds) else { return nil }
+      guard kind != .vector else {
+        reader.problem(node, "a vector has a size: {type: vector, size: 16}")
+        return nil
+      }
+      return Feature(name: name, kind: kind)
     }
     reader.keys(
-      node, ["type", "lowercase", "values", "clip", "log1p", "multiply", "divide", "standardize", "buckets"])
-    guard let type = reader.require(node, "type", "categorical or numeric"), let kind = reader.choice(type, kinds) else { return nil }
+      node, ["type", "lowercase", "values", "size", "clip", "log1p", "multiply", "divide", "standardize", "buckets"])
+    guard let type = reader.require(node, "type", "categorical, numeric or vector"), let kind = reader.choice(type, kinds) else { return nil }
     var transform = NumericTransform(
       log1p: reader.bool(node, "log1p", default: false), multiply: reader.double(node, "multiply", default: 1),
       divide: reader.double(node, "divide", default: 1))
@@ -108,9 +115,16 @@ extension ModelSpecification {
       transform.deviation = reader.double(standardize, "deviation", default: 1)
     }
     transform.buckets = readNumbers(node, "buckets", max: bucketsMax, &reader)
+    var valuesMax = reader.int(node, "values", default: 1)
+    if kind == .vector {
+      if node.has("values") { reader.problem(node, "values", "is for categorical features: a vector has a size") }
+      guard let size = reader.require(node, "size", "how many numbers the vector has") else { return nil }
+      valuesMax = reader.int(size) ?? 1
+    } else if node.has("size") {
+      reader.problem(node, "size", "is for vectors")
+    }
     return Feature(
-      name: name, kind: kind, lowercase: reader.bool(node, "lowercase", default: false),
-      valuesMax: reader.int(node, "values", default: 1), transform: transform)
+      name: name, kind: kind, lowercase: reader.bool(node, "lowercase", default: false), valuesMax: valuesMax, transform: transform)
   }
 
   private static func readNumbers(_ node: SettingsNode, _ key: String, max: Int, _ reader: inout SettingsReader) -> [Double] {

@@ -56,6 +56,14 @@ public final class RowBatch {
     entryCount += 1
   }
 
+  @inline(__always)
+  func appendUnchecked(ids: UnsafePointer<UInt64>, values: UnsafePointer<Float>, count: Int) {
+    assert(entryCount + count <= entryCapacity)
+    (self.ids + entryCount).update(from: ids, count: count)
+    (self.values + entryCount).update(from: values, count: count)
+    entryCount += count
+  }
+
   /// Ends the row that is being built (possibly an empty one).
   public func endRow() {
     if rowCount == rowCapacity { growRows() }

@@ -6,6 +6,7 @@ public import CKernels
 /// |---|---|
 /// | categorical value | `hash64(value, seed: hash64(name, 0))`; whole numbers and booleans as the text of their decimal digits, `true` or `false` |
 /// | numeric feature | `hash64("", seed: hash64(name, 0))`, with the transformed number as value |
+/// | place of a vector | `hash64(the place as 8 bytes, little-endian, seed: hash64(name, 0))`, with the transformed number as value |
 /// | bucket of a numeric feature | `hash64(bucket's number as text, seed: hash64(name, 0))` |
 /// | cross | the ids of its parts, combined in the declared order |
 /// | bias, count | reserved |
@@ -31,6 +32,11 @@ public enum RowID {
   /// The row of a numeric feature.
   @inlinable
   public static func numeric(seed: UInt64) -> UInt64 { usable(mr_hash64(nil, 0, seed)) }
+
+  /// The row of a vector's place.
+  public static func place(_ index: Int, seed: UInt64) -> UInt64 {
+    withUnsafeBytes(of: UInt64(truncatingIfNeeded: index).littleEndian) { usable(hash64($0, seed: seed)) }
+  }
 
   /// The row of a cross so far, joined with its next part.
   @inlinable

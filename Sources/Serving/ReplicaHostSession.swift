@@ -284,6 +284,7 @@ final class ReplicaHostSession: @unchecked Sendable {
     let outcome = replica.apply(record, offset: offset)
     changed = true
     states[index].newsNanoseconds = now
+    replica.noteNews(nanoseconds: now)
     switch outcome {
     case .accepted(let kind):
       metrics.accepted.add()

@@ -25,6 +25,14 @@ public final class ReplicaSet: @unchecked Sendable {
   /// Any thread: the next offset of each shard.
   public var positions: [Int64] { shards.map(\.publishedOffset) }
 
+  /// Any thread: when the shard that heard last of its log the longest ago did so (a record or a beacon), by the monotonic clock;
+  /// 0: one has not heard of it at all. Now minus this is the staleness of what the set answers.
+  public var newsNanoseconds: Int64 {
+    var oldest = Int64.max
+    for shard in shards { oldest = min(oldest, shard.newsNanoseconds) }
+    return oldest == .max ? 0 : oldest
+  }
+
   /// Progressive validation over all shards. Owner thread of the replicas.
   public var validation: ValidationTotals {
     var sum = ValidationTotals()

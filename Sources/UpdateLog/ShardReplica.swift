@@ -84,6 +84,10 @@ public final class ShardReplica: @unchecked Sendable {
 
   /// The next offset to apply, as readers see it: whoever reads rows after reading this sees all records before it.
   public var publishedOffset: Int64 { mr_published_next_offset(published) }
+  /// When the last record or beacon was applied, as told by `noteNews`; 0: none yet. Any thread.
+  public var newsNanoseconds: Int64 { mr_published_news(published) }
+  /// Owner thread, after applying: the monotonic time.
+  public func noteNews(nanoseconds: Int64) { mr_published_set_news(published, nanoseconds) }
   public var publishedStateHash: UInt64 { mr_published_state_hash(published) }
   public var publishedEpoch: UInt32 { UInt32(truncatingIfNeeded: mr_published_epoch(published)) }
   /// The greatest label event time (milliseconds) of any accepted record: set before its rows change. `Int64.min`: none.

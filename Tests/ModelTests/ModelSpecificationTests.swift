@@ -86,7 +86,7 @@ private func changed(_ line: String, _ replacement: String) -> String {
     let told = errors(yaml)
     for expected in [
       "m.yaml:1:8: model: is \"my model\"", "m.yaml:2:7: loss: expected logistic, squared or poisson", "m.yaml:3:9: shards: is 0",
-      "m.yaml:5:12: features.carrier: expected categorical or numeric", "m.yaml:6:25: features.temp.divde: unknown key; did you mean \"divide\"?",
+      "m.yaml:5:12: features.carrier: expected categorical, numeric or vector", "m.yaml:6:25: features.temp.divde: unknown key; did you mean \"divide\"?",
       "m.yaml:7:34: features.temp2.divide: is 0.0", "m.yaml:10:15: crosses[0][1]: names \"orign\", which is not among the features; did you mean \"origin\"?",
       "m.yaml:11:6: crosses[1][0]: names \"temp2\", which is numeric", "m.yaml:12:19: learning.alpha: is -1.0",
     ] {

@@ -20,10 +20,14 @@ void mr_published_set_epoch(mr_published *published, uint64_t epoch);
 /// Writer, after the rows changed: what every reader sees from now on.
 void mr_published_set_applied(mr_published *published, int64_t next_offset, uint64_t state_hash);
 
+/// Writer: when the last record or beacon of the shard's log was applied, by the monotonic clock. 0: none yet.
+void mr_published_set_news(mr_published *published, int64_t nanoseconds);
+
 int64_t mr_published_next_offset(const mr_published *published);
 int64_t mr_published_labels_through(const mr_published *published);
 uint64_t mr_published_epoch(const mr_published *published);
 uint64_t mr_published_state_hash(const mr_published *published);
+int64_t mr_published_news(const mr_published *published);
 
 enum { MR_SHARDS_MAX = 1024 };
 

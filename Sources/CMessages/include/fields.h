@@ -25,6 +25,7 @@ typedef enum mr_status {
   MR_STATUS_DATATYPE = 13,        // V2: an unknown or unsupported datatype
   MR_STATUS_TOO_LARGE = 14,       // more memory than the bound
   MR_STATUS_NO_MEMORY = 15,
+  MR_STATUS_SHARED_MEMORY = 16,   // V2: a tensor in shared memory
 } mr_status;
 
 typedef enum mr_kind {
@@ -78,6 +79,12 @@ typedef struct mr_problem {
   const char *_Nullable field;
   uint32_t field_length;
   const char *_Nullable detail;
+  // V2 only: which input, or -1; whether `field` names a parameter; how many there should have been, and were.
+  int32_t input;
+  bool is_parameter;
+  bool has_counts;
+  uint64_t expected;
+  uint64_t found;
 } mr_problem;
 
 /// Reads a time as RFC 3339 writes it ("2013-06-01T12:00:00Z", a fraction and an offset may follow; a date alone is its midnight
@@ -90,6 +97,9 @@ static inline mr_status mr_fail(mr_problem *_Nonnull problem, mr_status status, 
   problem->field = field;
   problem->field_length = (uint32_t)(field_length > 256 ? 256 : field_length);
   problem->detail = detail;
+  problem->input = -1;
+  problem->is_parameter = false;
+  problem->has_counts = false;
   return status;
 }
 

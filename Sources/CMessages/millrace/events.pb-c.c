@@ -470,7 +470,7 @@ const ProtobufCMessageDescriptor millrace__event__descriptor =
   (ProtobufCMessageInit) millrace__event__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor millrace__feature__field_descriptors[7] =
+static const ProtobufCFieldDescriptor millrace__feature__field_descriptors[8] =
 {
   {
     "name",
@@ -556,6 +556,18 @@ static const ProtobufCFieldDescriptor millrace__feature__field_descriptors[7] =
     0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "numbers",
+    8,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_DOUBLE,
+    offsetof(Millrace__Feature, n_numbers),
+    offsetof(Millrace__Feature, numbers),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned millrace__feature__field_indices_by_name[] = {
   4,   /* field[4] = flag */
@@ -563,13 +575,14 @@ static const unsigned millrace__feature__field_indices_by_name[] = {
   6,   /* field[6] = integers */
   0,   /* field[0] = name */
   3,   /* field[3] = number */
+  7,   /* field[7] = numbers */
   1,   /* field[1] = text */
   5,   /* field[5] = texts */
 };
 static const ProtobufCIntRange millrace__feature__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 7 }
+  { 0, 8 }
 };
 const ProtobufCMessageDescriptor millrace__feature__descriptor =
 {
@@ -579,7 +592,7 @@ const ProtobufCMessageDescriptor millrace__feature__descriptor =
   "Millrace__Feature",
   "millrace",
   sizeof(Millrace__Feature),
-  7,
+  8,
   millrace__feature__field_descriptors,
   millrace__feature__field_indices_by_name,
   1,  millrace__feature__number_ranges,

@@ -51,6 +51,7 @@ public struct ModelMetadata: Sendable, Equatable {
     switch feature.kind {
     case .categorical: TensorMetadata(name: feature.name, datatype: "BYTES", shape: [-1, feature.valuesMax > 1 ? -1 : 1])
     case .numeric: TensorMetadata(name: feature.name, datatype: "FP32", shape: [-1, 1])
+    case .vector: TensorMetadata(name: feature.name, datatype: "FP32", shape: [-1, Int64(feature.valuesMax)])
     }
   }
 }

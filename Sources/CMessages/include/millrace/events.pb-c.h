@@ -94,7 +94,7 @@ typedef enum {
 
 /*
  * One named feature. A feature without a value is absent. A categorical feature takes `text`, `integer`, `flag` or
- * `texts`/`integers`; a numeric one takes `number`, `integer` or `flag` (0 or 1).
+ * `texts`/`integers`; a numeric one takes `number`, `integer` or `flag` (0 or 1); a vector takes `numbers` or `integers`.
  */
 struct  Millrace__Feature
 {
@@ -107,6 +107,11 @@ struct  Millrace__Feature
   char **texts;
   size_t n_integers;
   int64_t *integers;
+  /*
+   * The numbers of a vector.
+   */
+  size_t n_numbers;
+  double *numbers;
   Millrace__Feature__ValueCase value_case;
   union {
     char *text;
@@ -117,7 +122,7 @@ struct  Millrace__Feature
 };
 #define MILLRACE__FEATURE__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&millrace__feature__descriptor) \
-    , (char *)protobuf_c_empty_string, 0,NULL, 0,NULL, MILLRACE__FEATURE__VALUE__NOT_SET, {0} }
+    , (char *)protobuf_c_empty_string, 0,NULL, 0,NULL, 0,NULL, MILLRACE__FEATURE__VALUE__NOT_SET, {0} }
 
 
 typedef enum {
