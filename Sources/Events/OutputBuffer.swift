@@ -144,7 +144,7 @@ extension OutputBuffer {
 
 extension OutputBuffer {
   @inline(__always)
-  func appendVarint(_ value: UInt64) {
+  public func appendVarint(_ value: UInt64) {
     let room = reserve(10).assumingMemoryBound(to: UInt8.self)
     var value = value
     var i = 0
@@ -158,62 +158,62 @@ extension OutputBuffer {
   }
 
   @inline(__always)
-  func appendField(_ number: UInt32, varint value: UInt64) {
+  public func appendField(_ number: UInt32, varint value: UInt64) {
     appendVarint(UInt64(number) << 3)
     appendVarint(value)
   }
 
   @inline(__always)
-  func appendField(_ number: UInt32, int64 value: Int64) { appendField(number, varint: UInt64(bitPattern: value)) }
+  public func appendField(_ number: UInt32, int64 value: Int64) { appendField(number, varint: UInt64(bitPattern: value)) }
 
   @inline(__always)
-  func appendField(_ number: UInt32, sint64 value: Int64) {
+  public func appendField(_ number: UInt32, sint64 value: Int64) {
     appendField(number, varint: UInt64(bitPattern: (value << 1) ^ (value >> 63)))
   }
 
   @inline(__always)
-  func appendField(_ number: UInt32, double value: Double) {
+  public func appendField(_ number: UInt32, double value: Double) {
     appendVarint(UInt64(number) << 3 | 1)
     reserve(8).storeBytes(of: value.bitPattern.littleEndian, as: UInt64.self)
     count += 8
   }
 
   @inline(__always)
-  func appendField(_ number: UInt32, fixed32 value: UInt32) {
+  public func appendField(_ number: UInt32, fixed32 value: UInt32) {
     appendVarint(UInt64(number) << 3 | 5)
     reserve(4).storeBytes(of: value.littleEndian, as: UInt32.self)
     count += 4
   }
 
   @inline(__always)
-  func appendField(_ number: UInt32, fixed64 value: UInt64) {
+  public func appendField(_ number: UInt32, fixed64 value: UInt64) {
     appendVarint(UInt64(number) << 3 | 1)
     reserve(8).storeBytes(of: value.littleEndian, as: UInt64.self)
     count += 8
   }
 
   @inline(__always)
-  func appendField(_ number: UInt32, bytes: UnsafeRawBufferPointer) {
+  public func appendField(_ number: UInt32, bytes: UnsafeRawBufferPointer) {
     appendVarint(UInt64(number) << 3 | 2)
     appendVarint(UInt64(bytes.count))
     append(bytes)
   }
 
   @inline(__always)
-  func appendField(_ number: UInt32, text: StaticString) {
+  public func appendField(_ number: UInt32, text: StaticString) {
     appendVarint(UInt64(number) << 3 | 2)
     appendVarint(UInt64(text.utf8CodeUnitCount))
     append(text)
   }
 
-  func appendField(_ number: UInt32, text: String) {
+  public func appendField(_ number: UInt32, text: String) {
     var text = text
     text.withUTF8 { appendField(number, bytes: UnsafeRawBufferPointer($0)) }
   }
 
   /// A message inside: its length is written afterwards, into a place of fixed width (a varint may be padded). To be closed by `endMessage`.
   @inline(__always)
-  func beginMessage(_ number: UInt32) -> Int {
+  public func beginMessage(_ number: UInt32) -> Int {
     appendVarint(UInt64(number) << 3 | 2)
     _ = reserve(lengthBytes)
     count += lengthBytes
@@ -221,7 +221,7 @@ extension OutputBuffer {
   }
 
   @inline(__always)
-  func endMessage(_ start: Int) {
+  public func endMessage(_ start: Int) {
     let length = count - start
     // Most messages are short: one byte says their length, and they move up.
     let room = (pointer + start).assumingMemoryBound(to: UInt8.self)
