@@ -36,3 +36,5 @@ describe "$rpc" Health grpc/health/v1/health
 describe "$rpc" Reflection grpc/reflection/v1/reflection
 describe "$rpc" ReflectionAlpha grpc/reflection/v1alpha/reflection
 describe "$endpoint" Inference inference/inference "internal import RPC"
+describe "$endpoint" Events millrace/events "internal import RPC"
+describe "$endpoint" Ingest millrace/ingest "internal import RPC"

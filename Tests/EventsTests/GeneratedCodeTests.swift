@@ -28,6 +28,7 @@ import Testing
     }
     for (name, home) in [
       ("Health", "RPC/Services"), ("Reflection", "RPC/Services"), ("ReflectionAlpha", "RPC/Services"), ("Inference", "Endpoint/Descriptors"),
+      ("Events", "Endpoint/Descriptors"), ("Ingest", "Endpoint/Descriptors"),
     ] {
       try compare(folder.appendingPathComponent("\(name)File.swift"), with: "Sources/\(home)/\(name)File.swift")
     }

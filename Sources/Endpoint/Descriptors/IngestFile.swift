@@ -1,0 +1,17 @@
+// Written by protos/generate.sh from protos/millrace/ingest.proto: do not edit.
+internal import RPC
+
+extension ProtoFile {
+  static let ingest = ProtoFile(
+    descriptorSet: """
+      CpcGChVtaWxscmFjZS9pbmdlc3QucHJvdG8SCG1pbGxyYWNlGhVtaWxscmFjZS9ldmVudHMucHJvdG8imAEKFFB1Ymxpc2hFdmVudHNSZXF1ZXN0EhoKCHNl\
+      cXVlbmNlGAEgASgEUghzZXF1ZW5jZRIhCgxjb250ZW50X3R5cGUYAiABKAlSC2NvbnRlbnRUeXBlEicKBmV2ZW50cxgDIAMoCzIPLm1pbGxyYWNlLkV2ZW50\
+      UgZldmVudHMSGAoHcmVjb3JkcxgEIAMoDFIHcmVjb3JkcyKYAQoUUHVibGlzaExhYmVsc1JlcXVlc3QSGgoIc2VxdWVuY2UYASABKARSCHNlcXVlbmNlEiEK\
+      DGNvbnRlbnRfdHlwZRgCIAEoCVILY29udGVudFR5cGUSJwoGbGFiZWxzGAMgAygLMg8ubWlsbHJhY2UuTGFiZWxSBmxhYmVscxIYCgdyZWNvcmRzGAQgAygM\
+      UgdyZWNvcmRzIpEBCgpQdWJsaXNoQWNrEhoKCHNlcXVlbmNlGAEgASgEUghzZXF1ZW5jZRIeCgpwYXJ0aXRpb25zGAIgAygRUgpwYXJ0aXRpb25zEhgKB29m\
+      ZnNldHMYAyADKBJSB29mZnNldHMSLQoIcmVmdXNhbHMYBCADKAsyES5taWxscmFjZS5SZWZ1c2FsUghyZWZ1c2FscyJqCgdSZWZ1c2FsEhQKBWluZGV4GAEg\
+      ASgNUgVpbmRleBIrCgdwcm9ibGVtGAIgASgLMhEubWlsbHJhY2UuUHJvYmxlbVIHcHJvYmxlbRIcCglyZXRyeWFibGUYAyABKAhSCXJldHJ5YWJsZTKeAQoG\
+      SW5nZXN0EkkKDVB1Ymxpc2hFdmVudHMSHi5taWxscmFjZS5QdWJsaXNoRXZlbnRzUmVxdWVzdBoULm1pbGxyYWNlLlB1Ymxpc2hBY2soATABEkkKDVB1Ymxp\
+      c2hMYWJlbHMSHi5taWxscmFjZS5QdWJsaXNoTGFiZWxzUmVxdWVzdBoULm1pbGxyYWNlLlB1Ymxpc2hBY2soATABYgZwcm90bzM=
+      """)
+}
