@@ -21,7 +21,7 @@ final class ClientConnection: ChannelInboundHandler {
 
   let id: Int32
   let address: RPCTarget.Address
-  private unowned let loop: LoopClient
+  private let loop: LoopClient
   private let isSecure: Bool
   @exclusivity(unchecked) private var session: OpaquePointer?
   @exclusivity(unchecked) private var context: ChannelHandlerContext?
@@ -44,6 +44,8 @@ final class ClientConnection: ChannelInboundHandler {
   /// Why it ended, as far as it is known.
   @exclusivity(unchecked) var problem: String?
   @exclusivity(unchecked) var lastReadNanoseconds: Int64 = 0
+  @exclusivity(unchecked) var connectTimer: Scheduled<Void>?
+  @exclusivity(unchecked) var watchTimer: Scheduled<Void>?
 
   init(id: Int32, address: RPCTarget.Address, loop: LoopClient, isSecure: Bool) {
     self.id = id

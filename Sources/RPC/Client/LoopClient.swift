@@ -6,6 +6,8 @@ internal import NIOPosix
 internal import NIOSSL
 internal import Telemetry
 
+// Nothing here may be referred to weakly: an object with weak references counts its strong ones out of line, several times slower.
+
 /// One event loop's client side, callback based: what load generators use. Everything here on that loop's thread, except `execute`.
 ///
 ///     loop.execute { loop in
@@ -286,6 +288,7 @@ public final class LoopClient: @unchecked Sendable {
   func connectionSettings(_ connection: ClientConnection, _ streamsMax: UInt32) {
     if !connection.wasReady {
       connection.wasReady = true
+      connection.connectTimer?.cancel()
       lastProblem = nil
       logger.debug("connected", metadata: ["address": "\(connection.address)"])
     }
@@ -302,6 +305,8 @@ public final class LoopClient: @unchecked Sendable {
     let id = Int(connection.id)
     guard id < connections.count, connections[id] === connection else { return }
     connections[id] = nil
+    connection.connectTimer?.cancel()
+    connection.watchTimer?.cancel()
     let problem = connection.problem ?? "the connection broke"
     lastProblem = "\(connection.address): \(problem)"
     logger.debug("connection ended", metadata: ["address": "\(connection.address)", "reason": "\(problem)"])
@@ -643,14 +648,14 @@ public final class LoopClient: @unchecked Sendable {
       }
       .connect(host: address.host, port: address.port)
       .assumeIsolated()
-      .whenFailure { [weak self] error in
+      .whenFailure { error in
         let connection = bound.value
         if connection.problem == nil { connection.problem = Self.connectText(error) }
-        self?.connectionLost(connection)
-        self?.turn()
+        self.connectionLost(connection)
+        self.turn()
       }
-    eventLoop.assumeIsolated().scheduleTask(in: timeout) { [weak self, weak connection] in
-      guard let self, let connection, !connection.wasReady, self.isCurrent(connection) else { return }
+    connection.connectTimer = eventLoop.assumeIsolated().scheduleTask(in: timeout) {
+      guard !connection.wasReady, self.isCurrent(connection) else { return }
       connection.close("the server sent no SETTINGS within \(self.settings.connectTimeoutMilliseconds) ms")
     }
     if let keepalive = settings.keepalive { watch(connection, KeepaliveWatch(keepalive, now: MonotonicClock.nanoseconds())) }
@@ -688,9 +693,8 @@ public final class LoopClient: @unchecked Sendable {
     }
     let after = TimeAmount.nanoseconds(max(1_000_000, watch.wakeNanoseconds(now: now, lastRead: connection.lastReadNanoseconds) - now))
     let next = watch
-    eventLoop.assumeIsolated().scheduleTask(in: after) { [weak self, weak connection] in
-      guard let self, let connection, self.isCurrent(connection) else { return }
-      self.watch(connection, next)
+    connection.watchTimer = eventLoop.assumeIsolated().scheduleTask(in: after) {
+      if self.isCurrent(connection) { self.watch(connection, next) }
     }
   }
 
@@ -701,7 +705,7 @@ public final class LoopClient: @unchecked Sendable {
     timer?.cancel()
     timerAt = at
     let after = max(0, at &- MonotonicClock.nanoseconds())
-    timer = eventLoop.assumeIsolated().scheduleTask(in: .nanoseconds(after)) { [weak self] in self?.fired() }
+    timer = eventLoop.assumeIsolated().scheduleTask(in: .nanoseconds(after)) { self.fired() }
   }
 
   private func fired() {

@@ -12,6 +12,8 @@ public final class RPCChannel: Sendable {
   public let loops: [LoopClient]
   private let ownGroup: MultiThreadedEventLoopGroup?
   private let turn = Atomic<Int>(0)
+  private let closed = Atomic<Bool>(false)
+  let retryBudget: Mutex<RetryBudget>
 
   /// Connects with the first call. `eventLoops`: nil for `settings.loops` of its own. Throws `RPCStatus` (INVALID_ARGUMENT) when TLS files
   /// cannot be read.
@@ -21,6 +23,7 @@ public final class RPCChannel: Sendable {
   ) throws {
     self.target = target
     self.settings = settings
+    retryBudget = Mutex(RetryBudget(settings.retryThrottling))
     let tls = try settings.tls.map { try $0.clientContext(for: target) }
     let loops: [any EventLoop]
     if let eventLoops, !eventLoops.isEmpty {
@@ -37,10 +40,13 @@ public final class RPCChannel: Sendable {
   }
 
   /// The loop whose turn it is.
-  var nextLoop: LoopClient { loops[turn.wrappingAdd(1, ordering: .relaxed).oldValue % loops.count] }
+  var nextLoop: LoopClient { loops[turn.wrappingAdd(1, ordering: .relaxed).oldValue & .max % loops.count] }
 
-  /// Ends calls in flight with UNAVAILABLE, closes connections and own loops.
+  var isClosed: Bool { closed.load(ordering: .acquiring) }
+
+  /// Ends calls in flight with UNAVAILABLE, closes connections and own loops. To be called before the channel is let go.
   public func close() async {
+    guard !closed.exchange(true, ordering: .acquiringAndReleasing) else { return }
     for loop in loops {
       try? await loop.eventLoop.flatSubmit { loop.close() }.get()
     }
