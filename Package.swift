@@ -91,7 +91,7 @@ let package = Package(
       "Operations", "Serving", "RPC", "Kafka", "Learning", "UpdateLog", "Events", "Model", "Settings", "CMessages", "Telemetry", logging,
       hummingbird, lifecycle, nioCore,
     ]),
-    library("LoadTest", ["MillraceClient", "RPC", "Serving", "Settings", "Kafka", "UpdateLog", "Events", "Model", "Telemetry", histogram, logging]),
+    library("LoadTest", ["MillraceClient", "RPC", "Serving", "Settings", "Kafka", "UpdateLog", "Events", "Model", "Telemetry", histogram, logging, nioCore]),
     library("Demo", ["Kafka", "Events", "Model", "Telemetry", logging]),
     .executableTarget(
       name: "millrace",

@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # Reproduces the figures of docs/measurements.md on an otherwise idle machine:
 #   loadtest/bars.sh drain protobuf | drain json | latency [RATE] | freshness [RATE] | broker | sequential | kills
+#   loadtest/bars.sh grpc-unary | grpc-dense | grpc-stream | grpc-latency | grpc-learning | grpc-idle | grpc-fair | grpc-drain |
+#     grpc-allocations (beside the echo of `make peers`; options: loadtest/grpc_bars.py --help)
 # It starts what it needs on loopback, in a scratch folder, and stops it. `make build` first.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -112,12 +114,20 @@ sequential)
     stop
   done
   ;;
+grpc-*)
+  what=${1#grpc-}
+  shift
+  cd "$root"
+  trap - EXIT
+  rm -rf "$scratch"
+  exec python3 "$root/loadtest/grpc_bars.py" "$what" --millrace "$millrace" "$@"
+  ;;
 kills)
   cd "$root"
   MILLRACE_BINARY=$millrace MILLRACE_KILLS=20 swift test --filter CrashTests
   ;;
 *)
-  sed -n '2,4s/^# //p' "$0"
+  sed -n '2,6s/^# //p' "$0"
   exit 64
   ;;
 esac

@@ -22,15 +22,25 @@ extension LoadReport {
       \(table)
       \(reasons)
       \(figures)
-      <footer>Open loop: every latency runs from the time that the event was due, so that a stall counts for all events that
-      were due in it. Generator lateness p50 \(Self.milliseconds(generatorLateness.p50)) ms, p99
-      \(Self.milliseconds(generatorLateness.p99)) ms\(isGeneratorLimited ? ": <strong>the generator was a bottleneck</strong>" : "").</footer>
+      <footer>\(footer)</footer>
       </main><script>\(Self.script)</script></body></html>
 
       """
   }
 
   // MARK: Parts
+
+  private var footer: String {
+    let loop =
+      isClosedLoop
+      ? "Closed loop: what is asked waits for what was answered, so that a stall counts once."
+      : """
+      Open loop: every latency runs from the time that the event was due, so that a stall counts for all events that were due in it. \
+      Generator lateness p50 \(Self.milliseconds(generatorLateness.p50)) ms, p99 \(Self.milliseconds(generatorLateness.p99)) \
+      ms\(isGeneratorLimited ? ": <strong>the generator was a bottleneck</strong>" : "").
+      """
+    return loop + (limit.map { " \(escape($0.text.prefix(1).uppercased() + $0.text.dropFirst()))." } ?? "")
+  }
 
   private var tiles: String {
     func tile(_ name: String, _ value: String, _ unit: String, bad: Bool = false) -> String {

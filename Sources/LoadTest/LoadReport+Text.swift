@@ -28,9 +28,14 @@ extension LoadReport {
     for (reason, count) in errorReasons.sorted(by: { $0.key < $1.key }) where count > 0 {
       lines.append("\(count) × \(reason)")
     }
-    lines.append(
-      "generator lateness: p50 \(Self.milliseconds(generatorLateness.p50)) ms, p99 \(Self.milliseconds(generatorLateness.p99)) ms"
-        + (isGeneratorLimited ? " — the generator was a bottleneck: these latencies are its own in part" : ""))
+    if let limit { lines.append(limit.text) }
+    if isClosedLoop {
+      lines.append("closed loop: what is asked waits for what was answered, so that a stall counts once")
+    } else {
+      lines.append(
+        "generator lateness: p50 \(Self.milliseconds(generatorLateness.p50)) ms, p99 \(Self.milliseconds(generatorLateness.p99)) ms"
+          + (isGeneratorLimited ? " — the generator was a bottleneck: these latencies are its own in part" : ""))
+    }
     return lines.joined(separator: "\n")
   }
 

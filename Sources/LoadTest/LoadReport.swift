@@ -51,6 +51,11 @@ public struct LoadReport: Sendable, Equatable, Codable {
   public struct Detail: Sendable, Equatable, Codable {
     public var name: String
     public var value: String
+
+    public init(name: String, value: String) {
+      self.name = name
+      self.value = value
+    }
   }
 
   /// What was tested, for a heading.
@@ -70,9 +75,14 @@ public struct LoadReport: Sendable, Equatable, Codable {
   public var generatorLateness: LatencySummary
   public var steps: [Step]
   public var slices: [Slice]
+  /// Which side was the limit; nil when it was not watched.
+  public var limit: LoadLimit?
+  /// Each event was asked for when an earlier one had been answered: figures of throughput, whose latencies hide stalls.
+  public var isClosedLoop = false
 
   enum CodingKeys: String, CodingKey {
-    case title, measured, details, events, errors, steps, slices
+    case title, measured, details, events, errors, steps, slices, limit
+    case isClosedLoop = "closed_loop"
     case offeredPerSecond = "offered_per_second"
     case achievedPerSecond = "achieved_per_second"
     case errorReasons = "error_reasons"

@@ -3,18 +3,38 @@ public import Settings
 
 /// A load test as a file: what to run, how hard and for how long.
 ///
-///     test: kafka            # or learn, or drain
+///     test: kafka            # or learn, drain, grpc
 ///     form: protobuf         # json, v2
 ///     rate: 100_000          # or steps: [25_000, 50_000, 75_000]
 ///     duration: 20s          # of each step
 ///     warm-up: 5s
 ///     arrivals: poisson      # or fixed
 ///     seed: 1
+///     grpc: {target: "127.0.0.1:8001", model: flights, call: unary, connections: 8, in-flight: 32, threads: 1, timeout: 1s}
 public struct LoadScenario: Sendable, Equatable {
   public enum Test: String, Sendable, CaseIterable {
     case kafka
     case learn
     case drain
+    case grpc
+  }
+
+  /// What `test: grpc` takes besides.
+  public struct GRPC: Sendable, Equatable {
+    public var target = "127.0.0.1:8001"
+    /// As requests name it; nil: the server's only model.
+    public var model: String?
+    public var version = ""
+    public var call = GRPCLoadSettings.Call.unary
+    public var answers = GRPCLoadSettings.Answers.infer
+    public var connections = 8
+    /// Closed loop with so many requests in flight on each connection; nil: open loop.
+    public var inFlight: Int?
+    public var threads = 1
+    /// 0: none.
+    public var timeoutMilliseconds = 0
+
+    public init() {}
   }
 
   public var test: Test
@@ -31,6 +51,7 @@ public struct LoadScenario: Sendable, Equatable {
   public var bodies: Int
   /// Of a drain.
   public var events: Int
+  public var grpc = GRPC()
   /// librdkafka properties.
   public var kafkaProperties: [String: String]
 
@@ -71,7 +92,7 @@ public struct LoadScenario: Sendable, Equatable {
       node,
       [
         "test", "rate", "steps", "duration", "warm-up", "arrivals", "seed", "form", "model", "bootstrap", "topics", "arm",
-        "bodies", "events", "kafka",
+        "bodies", "events", "kafka", "grpc",
       ])
     var scenario = LoadScenario()
     scenario.test = reader.choice(node, "test", default: .kafka)
@@ -88,8 +109,28 @@ public struct LoadScenario: Sendable, Equatable {
     scenario.examplesTopic = reader.string(topics, "examples", default: scenario.examplesTopic)
     scenario.predictionsTopic = reader.string(topics, "predictions", default: scenario.predictionsTopic)
     for (key, value) in reader.stringMap(node, "kafka") { scenario.kafkaProperties[key] = value }
+    scenario.grpc = readGRPC(node, &reader)
     scenario.profile = readProfile(node, &reader)
     return reader.problems.count == before ? scenario : nil
+  }
+
+  private static func readGRPC(_ node: SettingsNode, _ reader: inout SettingsReader) -> GRPC {
+    var grpc = GRPC()
+    let section = reader.section(node, "grpc")
+    _ = reader.keys(
+      section, ["target", "model", "version", "call", "answers", "connections", "in-flight", "threads", "timeout"])
+    grpc.target = reader.string(section, "target", default: grpc.target)
+    grpc.model = section.child("model").flatMap { reader.string($0) }
+    grpc.version = reader.string(section, "version", default: grpc.version)
+    grpc.call = reader.choice(section, "call", default: grpc.call)
+    grpc.answers = reader.choice(section, "answers", default: grpc.answers)
+    grpc.connections = reader.int(section, "connections", in: 1...GRPCLoadSettings.connectionsMax, default: grpc.connections)
+    if section.has("in-flight") {
+      grpc.inFlight = reader.int(section, "in-flight", in: 1...GRPCLoadSettings.inFlightMax, default: 1)
+    }
+    grpc.threads = reader.int(section, "threads", in: 1...GRPCLoadSettings.threadsMax, default: grpc.threads)
+    grpc.timeoutMilliseconds = reader.milliseconds(section, "timeout", in: 0...3_600_000, default: grpc.timeoutMilliseconds)
+    return grpc
   }
 
   private static func readProfile(_ node: SettingsNode, _ reader: inout SettingsReader) -> LoadProfile {

@@ -30,22 +30,15 @@ struct LoadTestCommand: AsyncParsableCommand {
         From a label to a serving replica that has learned it, 10,000 labels/s:
           millrace loadtest learn --rate 10000 --duration 20
 
+        Predictions by gRPC, 50,000/s; as fast as the server answers; the peak and latencies at shares of it:
+          millrace loadtest grpc --rate 50000
+          millrace loadtest grpc --in-flight 32 --connections 8
+          millrace loadtest grpc --peak
+
         From a scenario file; options override it:
           millrace loadtest kafka --scenario loadtest/steps.yaml --model flights.yaml
       """,
-    subcommands: [KafkaLoad.self, LearnLoad.self])
-
-  enum Arrivals: String, ExpressibleByArgument, CaseIterable {
-    case poisson
-    case fixed
-
-    var kind: ArrivalProcess.Kind {
-      switch self {
-      case .poisson: .poisson
-      case .fixed: .fixed
-      }
-    }
-  }
+    subcommands: [KafkaLoad.self, LearnLoad.self, GRPCLoad.self])
 
   enum Form: String, ExpressibleByArgument, CaseIterable {
     case json
@@ -63,26 +56,7 @@ struct LoadTestCommand: AsyncParsableCommand {
 
   /// What both tests take. Absent options leave what the scenario (or the default) says.
   struct Load: ParsableArguments {
-    @Option(help: ArgumentHelp("Scenario file (YAML).", valueName: "file"))
-    var scenario: String?
-
-    @Option(help: ArgumentHelp("Events per second.", valueName: "events/s"))
-    var rate: Double?
-
-    @Option(help: ArgumentHelp("Several rates, one after another.", valueName: "events/s,…"))
-    var steps: String?
-
-    @Option(help: ArgumentHelp("Seconds of each step.", valueName: "seconds"))
-    var duration: Double?
-
-    @Option(help: ArgumentHelp("Seconds before the measurement, at the first rate.", valueName: "seconds"))
-    var warmUp: Double?
-
-    @Option(help: ArgumentHelp("When events come: poisson or fixed.", valueName: "process"))
-    var arrivals: Arrivals?
-
-    @Option(help: ArgumentHelp("Seed of arrivals and bodies.", valueName: "number"))
-    var seed: UInt64?
+    @OptionGroup var shape: LoadShape
 
     @Option(help: ArgumentHelp("Form of the events: json, protobuf or v2.", valueName: "form"))
     var form: Form?
@@ -98,56 +72,18 @@ struct LoadTestCommand: AsyncParsableCommand {
 
     @OptionGroup var properties: KafkaProperties
 
-    @Option(help: ArgumentHelp("Write the figures as JSON.", valueName: "file"))
-    var json: String?
-
-    @Option(help: ArgumentHelp("Write a page with plots.", valueName: "file"))
-    var html: String?
-
     @Flag(help: "Show librdkafka's log lines.")
     var verbose = false
 
-    func validate() throws {
-      if rate != nil && steps != nil { throw ValidationError("--rate and --steps exclude each other") }
-      if let rate, !(0.001...10_000_000).contains(rate) { throw ValidationError("--rate takes 0.001 to 10000000 events/s") }
-      if let duration, !(0.1...LoadProfile.secondsMax).contains(duration) { throw ValidationError("--duration takes 0.1 to 86400 seconds") }
-      if let warmUp, !(0...LoadProfile.secondsMax).contains(warmUp) { throw ValidationError("--warm-up takes 0 to 86400 seconds") }
-      _ = try rates()
-    }
-
-    private func rates() throws -> [Double]? {
-      guard let steps else { return rate.map { [$0] } }
-      let rates = try steps.split(separator: ",").map { part -> Double in
-        guard let rate = Double(part.replacingOccurrences(of: "_", with: "")), (0.001...10_000_000).contains(rate) else {
-          throw ValidationError("--steps holds '\(part)', expected rates from 0.001 to 10000000 with commas between them")
-        }
-        return rate
-      }
-      guard !rates.isEmpty && rates.count <= LoadProfile.stepsMax else {
-        throw ValidationError("--steps takes 1 to \(LoadProfile.stepsMax) rates")
-      }
-      return rates
-    }
-
     /// The scenario with the options laid over it.
     func merged() throws -> LoadScenario {
-      var merged = try scenario.map { try LoadScenario.load(path: $0) } ?? LoadScenario()
-      if let rates = try rates() {
-        let seconds = merged.profile.steps[0].seconds
-        merged.profile.steps = rates.map { LoadStep(ratePerSecond: $0, seconds: seconds) }
-      }
-      if let duration { for index in merged.profile.steps.indices { merged.profile.steps[index].seconds = duration } }
-      if let warmUp { merged.profile.warmUpSeconds = warmUp }
-      if let arrivals { merged.profile.arrivals = arrivals.kind }
-      if let seed { merged.profile.seed = seed }
+      var merged = try shape.merged()
       if let form { merged.form = form.eventForm }
       if let model { merged.model = model }
       if let bootstrap { merged.bootstrapServers = bootstrap }
       if let features { merged.featuresTopic = features }
       merged.kafkaProperties.merge(try properties.pairs()) { $1 }
-      guard merged.profile.eventsBound <= LoadProfile.eventsMax / 2 else {
-        throw ValidationError("the run would have more than \(LoadProfile.eventsMax / 2) events: shorten it or lower the rate")
-      }
+      try shape.check(merged)
       return merged
     }
 
@@ -175,12 +111,6 @@ struct LoadTestCommand: AsyncParsableCommand {
       guard reached else {
         throw LoadTestError("No Kafka broker answered at \(target.kafka.bootstrapServers) in 30 s. Start `millrace run`, or give --bootstrap.")
       }
-    }
-
-    func write(_ report: LoadReport) throws {
-      print(report.text)
-      if let json { try report.json().write(to: URL(fileURLWithPath: json)) }
-      if let html { try Data(report.html.utf8).write(to: URL(fileURLWithPath: html)) }
     }
   }
 
@@ -214,7 +144,7 @@ struct LoadTestCommand: AsyncParsableCommand {
 
     func validate() throws {
       if let drain, !(1...DrainTest.eventsMax).contains(drain) { throw ValidationError("--drain takes 1 to \(DrainTest.eventsMax) events") }
-      if drain != nil && load.html != nil { throw ValidationError("--drain has no page: use --json") }
+      if drain != nil && load.shape.html != nil { throw ValidationError("--drain has no page: use --json") }
     }
 
     func run() async throws {
@@ -236,10 +166,10 @@ struct LoadTestCommand: AsyncParsableCommand {
           }
         }
         print(report.text)
-        if let json = load.json { try report.json().write(to: URL(fileURLWithPath: json)) }
+        if let json = load.shape.json { try report.json().write(to: URL(fileURLWithPath: json)) }
       } else {
         let test = KafkaLoadTest(target, profile: scenario.profile, logger: logger)
-        try load.write(try await stoppable(test.requestStop) { try test.run(progress: show) })
+        try load.shape.write(try await stoppable(test.requestStop) { try test.run(progress: show) })
       }
     }
   }
@@ -283,18 +213,18 @@ extension LoadTestCommand {
       let logger = load.logger
       try await onThread { try load.waitForBroker(target) }
       let test = LearnLoadTest(target, profile: scenario.profile, leadEvents: lead, logger: logger)
-      try load.write(try await stoppable(test.requestStop) { try test.run(progress: show) })
+      try load.shape.write(try await stoppable(test.requestStop) { try test.run(progress: show) })
     }
   }
 }
 
 /// Progress for people: only when the error output is a terminal.
-private func note(_ text: String) {
+func note(_ text: String) {
   guard isatty(STDERR_FILENO) != 0 else { return }
   FileHandle.standardError.write(Data("\(text)\n".utf8))
 }
 
-private func show(_ progress: LoadProgress) {
+func show(_ progress: LoadProgress) {
   guard isatty(STDERR_FILENO) != 0 else { return }
   let share = min(1, max(0, progress.seconds / progress.totalSeconds))
   let bar = String(repeating: "█", count: Int(share * 24)) + String(repeating: "░", count: 24 - Int(share * 24))
@@ -305,7 +235,7 @@ private func show(_ progress: LoadProgress) {
 }
 
 /// Runs blocking work on a thread of its own, off the pool of Swift's tasks.
-private func onThread<Result: Sendable>(_ work: @escaping @Sendable () throws -> Result) async throws -> Result {
+func onThread<Result: Sendable>(_ work: @escaping @Sendable () throws -> Result) async throws -> Result {
   try await withCheckedThrowingContinuation { continuation in
     let thread = OwnerThread(name: "loadtest") { _ in continuation.resume(with: Swift.Result { try work() }) }
     do { try thread.start() } catch { continuation.resume(throwing: error) }
@@ -313,7 +243,7 @@ private func onThread<Result: Sendable>(_ work: @escaping @Sendable () throws ->
 }
 
 /// As `onThread`, ended early by SIGINT or SIGTERM through `stop`.
-private func stoppable<Result: Sendable>(
+func stoppable<Result: Sendable>(
   _ stop: @escaping @Sendable () -> Void, _ work: @escaping @Sendable () throws -> Result
 ) async throws -> Result {
   let signals = await UnixSignalsSequence(trapping: .sigint, .sigterm)
