@@ -50,6 +50,14 @@ public final class PredictionReader {
     return true
   }
 
+  /// Reads the answer to a V2 request (a ModelInferResponse, which answers no source offsets) into `prediction`; false leaves the
+  /// reason in `problem()`. Its scores are the first output, which must be FP32.
+  public func readAnswer(_ response: UnsafeRawBufferPointer) -> Bool {
+    prediction = PredictionView()
+    prediction.form = .v2
+    return readV2(response)
+  }
+
   /// Why the last `read` failed. Allocates. Call it while the record is still there.
   public func problem() -> EventProblem { noted.problem }
 
@@ -136,6 +144,7 @@ public final class PredictionReader {
   private func readV2(_ record: UnsafeRawBufferPointer) -> Bool {
     var reader = WireReader(record)
     var rawIndex = 0
+    var outputIndex = 0
     while reader.next() {
       switch (reader.number, reader.field.wire_type) {
       case (1, 2): prediction.model = reader.slice
@@ -148,7 +157,10 @@ public final class PredictionReader {
       case (3, 2): prediction.id = reader.slice
       case (4, 2):
         guard readParameter(reader.slice) else { return false }
-      case (5, 2): break  // the one output's name and shape: its bytes are raw
+      case (5, 2):
+        // Its bytes are raw.
+        if outputIndex == 0 { readShape(reader.slice) }
+        outputIndex += 1
       case (6, 2):
         if rawIndex == 0 {
           guard copyScores(reader.slice) else { return false }
@@ -159,6 +171,35 @@ public final class PredictionReader {
       }
     }
     return reader.status == MR_STATUS_OK ? true : broken(reader.status, .invalidV2)
+  }
+
+  /// Columns of the first output: its shape is [rows, columns].
+  private func readShape(_ tensor: UnsafeRawBufferPointer) {
+    var fields = WireReader(tensor)
+    var dimensions = 0
+    var columns: Int64 = 1
+    func add(_ size: Int64) {
+      if dimensions > 0 { columns = columns.multipliedReportingOverflow(by: size).partialValue }
+      dimensions += 1
+    }
+    while fields.next() {
+      guard fields.number == 3 else { continue }
+      if fields.isVarint { add(fields.int64) }
+      if fields.isSlice {
+        let packed = fields.slice
+        var value: UInt64 = 0
+        var shift: UInt64 = 0
+        for byte in packed {
+          if shift < 64 { value |= UInt64(byte & 0x7F) << shift }
+          shift += 7
+          guard byte < 0x80 else { continue }
+          add(Int64(bitPattern: value))
+          value = 0
+          shift = 0
+        }
+      }
+    }
+    prediction.columns = columns
   }
 
   private func readParameter(_ entry: UnsafeRawBufferPointer) -> Bool {
@@ -184,6 +225,8 @@ public final class PredictionReader {
       prediction.to = integer
     } else if name.equals("arm") {
       prediction.arm = text
+    } else if name.equals("staleness_ms") {
+      prediction.stalenessMilliseconds = integer
     } else if name.equals("labels_through") {
       prediction.labelsThroughMilliseconds = integer
     } else if name.equals("position") {

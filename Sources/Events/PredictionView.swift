@@ -18,6 +18,10 @@ public struct PredictionView {
   public var position = UnsafeBufferPointer<Int64>(start: nil, count: 0)
   /// Milliseconds since 1970; `Int64.min` when no label had been learned.
   public var labelsThroughMilliseconds: Int64 = .min
+  /// Answers of the V2 service: how far the model may be behind its log; negative when not said.
+  public var stalenessMilliseconds: Int64 = -1
+  /// Scores of each row, in V2 answers.
+  public var columns: Int64 = 1
   public var errorReason = UnsafeRawBufferPointer(start: nil, count: 0)
   public var errorField = UnsafeRawBufferPointer(start: nil, count: 0)
   public var errorMessage = UnsafeRawBufferPointer(start: nil, count: 0)
