@@ -1,14 +1,15 @@
 import ArgumentParser
 
-/// `millrace bench`: figures of single parts, in memory.
+/// `millrace bench`: figures of single parts.
 struct BenchCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "bench", abstract: "Measure single parts in memory: codecs, learning.",
+    commandName: "bench", abstract: "Measure single parts: codecs, learning, the wire.",
     discussion: """
       EXAMPLES
         millrace bench decode
         millrace bench ftrl
+        millrace bench rpc --port 9100
         millrace bench train
       """,
-    subcommands: [BenchDecodeCommand.self, BenchFTRLCommand.self, BenchTrainCommand.self])
+    subcommands: [BenchDecodeCommand.self, BenchFTRLCommand.self, BenchRPCCommand.self, BenchTrainCommand.self])
 }
