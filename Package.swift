@@ -82,7 +82,7 @@ let package = Package(
     library("Kafka", ["CKafka", "Telemetry", logging]),
     library("EmbeddedBroker", ["CKernels", nioCore, nioPosix, logging]),
     library("RPC", ["CNGHTTP2", "Telemetry", logging, nioCore, nioPosix, nioSSL, nioTLS]),
-    library("MillraceClient", ["RPC", "Events", "Model", "CMessages", logging, nioCore]),
+    library("MillraceClient", ["RPC", "Events", "Model", "Settings", "CMessages", logging, nioCore]),
     // Roles.
     library("Serving", ["Kafka", "Learning", "UpdateLog", "Events", "Model", "Telemetry", logging]),
     library("Training", ["Serving", "Kafka", "Learning", "UpdateLog", "Events", "Model", "Telemetry", logging]),
