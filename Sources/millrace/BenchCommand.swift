@@ -3,13 +3,16 @@ import ArgumentParser
 /// `millrace bench`: figures of single parts.
 struct BenchCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "bench", abstract: "Measure single parts: codecs, learning, the wire.",
+    commandName: "bench", abstract: "Measure single parts: codecs, learning, answering, the wire.",
     discussion: """
       EXAMPLES
         millrace bench decode
         millrace bench ftrl
+        millrace bench infer
         millrace bench rpc --port 9100
         millrace bench train
       """,
-    subcommands: [BenchDecodeCommand.self, BenchFTRLCommand.self, BenchRPCCommand.self, BenchTrainCommand.self])
+    subcommands: [
+      BenchDecodeCommand.self, BenchFTRLCommand.self, BenchInferCommand.self, BenchRPCCommand.self, BenchTrainCommand.self,
+    ])
 }

@@ -50,13 +50,20 @@ public final class ModelCatalog: Sendable {
   }
 
   private let latest = Atomic<Int>(0)
-  private let state: Mutex<(entries: [Entry], snapshot: Snapshot)>
+  private let state = Mutex(State())
+
+  private struct State {
+    var entries: [Entry] = []
+    var snapshot = Snapshot(models: [], generation: 0)
+  }
 
   /// Two models may share a name when their versions differ.
   public init(_ models: [ServedModel]) {
-    let entries = models.sorted { ($0.name, -$0.specification.version) < ($1.name, -$1.specification.version) }
-      .map { Entry(model: $0, isServed: true) }
-    state = Mutex((entries, Snapshot(models: models, generation: 0)))
+    var entries: [Entry] = []
+    for model in models { entries.append(Entry(model: model, isServed: true)) }
+    entries.sort { ($0.model.name, -$0.model.specification.version) < ($1.model.name, -$1.model.specification.version) }
+    let state = State(entries: entries, snapshot: Snapshot(models: models, generation: 0))
+    self.state.withLock { $0 = state }
   }
 
   /// Changes when `snapshot()` does: one atomic load.
