@@ -12,6 +12,8 @@ public struct InferenceAnswer {
   public var code: RPCCode
   /// OK: a ModelInferResponse. Otherwise the message for people, in UTF-8.
   public var bytes: UnsafeRawBufferPointer
+  /// The request's id; empty when it has none, or could not be read.
+  public var id: UnsafeRawBufferPointer
 }
 
 /// The requests of one read, from bytes to answers: decoded into rows as they are added, scored once for each model and arm, encoded one
@@ -105,7 +107,7 @@ public final class InferenceBatch {
       return refuse(place, nil, .resourceExhausted, "the request has \(request.count) bytes, at most \(limits.requestBytesMax) are taken")
     }
     guard reader.read(request) else { return refuse(place, nil, reader.problem()) }
-    guard let slot = findSlot(place) else { return }
+    guard takeID(place), let slot = findSlot(place) else { return }
     var lane = slot.lanes[0]
     if reader.request.pointee.parameter_count > 0 {
       guard let wantedLane = readOptions(place, slot) else { return }
@@ -128,15 +130,6 @@ public final class InferenceBatch {
   private func take(_ request: UnsafeRawBufferPointer, _ place: UnsafeMutablePointer<BatchedRequest>, _ slot: ModelSlot, _ lane: ModelLane) {
     let message = reader.request
     let event = message.pointee.event
-    if event.id_length > 0 {
-      let id = UnsafeRawBufferPointer(start: event.id, count: Int(event.id_length))
-      guard mr_is_utf8(id.baseAddress?.assumingMemoryBound(to: UInt8.self), id.count) else {
-        return refuse(place, lane.model, .invalidArgument, "id: not valid UTF-8")
-      }
-      place.pointee.idStart = Int32(truncatingIfNeeded: ids.count)
-      place.pointee.idLength = Int32(truncatingIfNeeded: id.count)
-      ids.append(id)
-    }
     let firstRow = lane.rows.rowCount
     let firstEntry = lane.rows.entryCount
     guard slot.rows.append(message, to: lane.rows) else { return refuse(place, lane.model, slot.rows.problem()) }
@@ -147,6 +140,22 @@ public final class InferenceBatch {
     rowCount += rows
     valueCount += lane.rows.entryCount - firstEntry
     if sink != nil, event.id_length > 0, place.pointee.logs { keep(request, event, place) }
+  }
+
+  /// The answer carries the id.
+  @inline(__always)
+  private func takeID(_ place: UnsafeMutablePointer<BatchedRequest>) -> Bool {
+    let count = Int(reader.request.pointee.event.id_length)
+    guard count > 0 else { return true }
+    let id = UnsafeRawBufferPointer(start: reader.request.pointee.event.id, count: count)
+    guard mr_is_utf8(id.baseAddress?.assumingMemoryBound(to: UInt8.self), count) else {
+      refuse(place, nil, .invalidArgument, "id: not valid UTF-8")
+      return false
+    }
+    place.pointee.idStart = Int32(truncatingIfNeeded: ids.count)
+    place.pointee.idLength = Int32(truncatingIfNeeded: count)
+    ids.append(id)
+    return true
   }
 
   private func begin() {
@@ -324,7 +333,8 @@ public final class InferenceBatch {
     let request = requests[index]
     return InferenceAnswer(
       token: request.token, code: request.code,
-      bytes: UnsafeRawBufferPointer(start: output.pointer + request.answerStart, count: request.answerLength))
+      bytes: UnsafeRawBufferPointer(start: output.pointer + request.answerStart, count: request.answerLength),
+      id: UnsafeRawBufferPointer(start: ids.pointer + Int(request.idStart), count: Int(request.idLength)))
   }
 
   @inline(__always)
