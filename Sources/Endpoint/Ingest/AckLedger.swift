@@ -85,21 +85,21 @@ final class AckLedger {
   func open() -> Index { streams.take(Stream()) }
 
   /// Records of the stream that are not answered yet.
-  func records(of stream: Index) -> Int { streams[stream].records }
+  func records(of stream: Index) -> Int { streams[stream].pointee.records }
   /// Bytes of its requests that are not answered yet.
-  func bytes(of stream: Index) -> Int { streams[stream].bytes }
-  func isIdle(_ stream: Index) -> Bool { streams[stream].first == Self.none }
+  func bytes(of stream: Index) -> Int { streams[stream].pointee.bytes }
+  func isIdle(_ stream: Index) -> Bool { streams[stream].pointee.first == Self.none }
 
   /// Forgets the stream. What has not settled is forgotten when it does; a request that was not sealed counts as sealed.
   func close(_ stream: Index) {
-    var request = streams[stream].first
+    var request = streams[stream].pointee.first
     streams.giveBack(stream)
     while request != Self.none {
-      let next = requests[request].next
-      requests[request].stream = Self.none
-      requests[request].next = Self.none
-      requests[request].isSealed = true
-      if requests[request].isComplete { free(request) }
+      let next = requests[request].pointee.next
+      requests[request].pointee.stream = Self.none
+      requests[request].pointee.next = Self.none
+      requests[request].pointee.isSealed = true
+      if requests[request].pointee.isComplete { free(request) }
       request = next
     }
   }
@@ -109,55 +109,55 @@ final class AckLedger {
   /// A request begins, the last of its stream. `bytes`: what it counts for in `bytes(of:)`.
   func begin(_ stream: Index, sequence: UInt64, bytes: Int, nowNanoseconds: Int64) -> Index {
     let request = requests.take(Request(sequence: sequence, startNanoseconds: nowNanoseconds, stream: stream, bytes: bytes))
-    if streams[stream].first == Self.none { streams[stream].first = request } else { requests[streams[stream].last].next = request }
-    streams[stream].last = request
-    streams[stream].bytes += bytes
+    if streams[stream].pointee.first == Self.none { streams[stream].pointee.first = request } else { requests[streams[stream].pointee.last].pointee.next = request }
+    streams[stream].pointee.last = request
+    streams[stream].pointee.bytes += bytes
     return request
   }
 
   /// The request's next record. It is under way until it settles.
   func add(to request: Index) -> Index {
     let record = records.take(Record(request: request))
-    if requests[request].first == Self.none { requests[request].first = record } else { records[requests[request].last].next = record }
-    requests[request].last = record
-    requests[request].records += 1
-    requests[request].unsettled += 1
+    if requests[request].pointee.first == Self.none { requests[request].pointee.first = record } else { records[requests[request].pointee.last].pointee.next = record }
+    requests[request].pointee.last = record
+    requests[request].pointee.records += 1
+    requests[request].pointee.unsettled += 1
     recordCount += 1
-    let stream = requests[request].stream
-    if stream != Self.none { streams[stream].records += 1 }
+    let stream = requests[request].pointee.stream
+    if stream != Self.none { streams[stream].pointee.records += 1 }
     return record
   }
 
   /// All its records were added.
-  func seal(_ request: Index) { requests[request].isSealed = true }
+  func seal(_ request: Index) { requests[request].pointee.isSealed = true }
 
   /// The stream's first request, when it is complete; else nil.
   func nextComplete(_ stream: Index) -> Index? {
-    let request = streams[stream].first
-    return request != Self.none && requests[request].isComplete ? request : nil
+    let request = streams[stream].pointee.first
+    return request != Self.none && requests[request].pointee.isComplete ? request : nil
   }
 
   /// Forgets the stream's first request, which has been answered.
   func removeFirst(of stream: Index) {
-    let request = streams[stream].first
-    precondition(request != Self.none && requests[request].isComplete, "a request is answered when it is complete")
-    streams[stream].first = requests[request].next
-    if streams[stream].first == Self.none { streams[stream].last = Self.none }
-    streams[stream].records -= Int(requests[request].records)
-    streams[stream].bytes -= requests[request].bytes
+    let request = streams[stream].pointee.first
+    precondition(request != Self.none && requests[request].pointee.isComplete, "a request is answered when it is complete")
+    streams[stream].pointee.first = requests[request].pointee.next
+    if streams[stream].pointee.first == Self.none { streams[stream].pointee.last = Self.none }
+    streams[stream].pointee.records -= Int(requests[request].pointee.records)
+    streams[stream].pointee.bytes -= requests[request].pointee.bytes
     free(request)
   }
 
-  func sequence(of request: Index) -> UInt64 { requests[request].sequence }
-  func startNanoseconds(of request: Index) -> Int64 { requests[request].startNanoseconds }
-  func recordCount(of request: Index) -> Int { Int(requests[request].records) }
+  func sequence(of request: Index) -> UInt64 { requests[request].pointee.sequence }
+  func startNanoseconds(of request: Index) -> Int64 { requests[request].pointee.startNanoseconds }
+  func recordCount(of request: Index) -> Int { Int(requests[request].pointee.records) }
 
   /// The request's records in order.
   @inline(__always)
   func forEachRecord(of request: Index, _ body: (_ record: Index, _ state: State, _ partition: Int32, _ offset: Int64) -> Void) {
-    var record = requests[request].first
+    var record = requests[request].pointee.first
     while record != Self.none {
-      let entry = records[record]
+      let entry = records[record].pointee
       body(record, entry.state, entry.partition, entry.offset)
       record = entry.next
     }
@@ -179,19 +179,19 @@ final class AckLedger {
   @discardableResult
   func confirm(_ record: Index, partition: Int32, offset: Int64) -> Settled {
     guard isUnderWay(record) else { return stray() }
-    if records[record].state == .refusing {
-      records[record].state = .refused
+    if records[record].pointee.state == .refusing {
+      records[record].pointee.state = .refused
     } else {
-      records[record].state = .delivered
-      records[record].partition = partition
-      records[record].offset = max(-1, offset)
+      records[record].pointee.state = .delivered
+      records[record].pointee.partition = partition
+      records[record].pointee.offset = max(-1, offset)
     }
     return settle(record)
   }
 
   /// The record is refused; its dead letter is on the way, and is confirmed or given up.
   func refuse(_ record: Index, _ problem: PublishProblem) {
-    records[record].state = .refusing
+    records[record].pointee.state = .refusing
     refusals[record] = Refusal(problem: problem, isRetryable: false)
   }
 
@@ -199,16 +199,16 @@ final class AckLedger {
   @discardableResult
   func fail(_ record: Index, _ problem: PublishProblem, isRetryable: Bool) -> Settled {
     guard isUnderWay(record) else { return stray() }
-    if records[record].state == .sent { refusals[record] = Refusal(problem: problem, isRetryable: isRetryable) }
-    records[record].state = .refused
+    if records[record].pointee.state == .sent { refusals[record] = Refusal(problem: problem, isRetryable: isRetryable) }
+    records[record].pointee.state = .refused
     return settle(record)
   }
 
   /// A delivery report of the record would be of a dead letter.
-  func isRefused(_ record: Index) -> Bool { records.isInUse(record) && records[record].state == .refusing }
+  func isRefused(_ record: Index) -> Bool { records.isInUse(record) && records[record].pointee.state == .refusing }
 
   private func isUnderWay(_ record: Index) -> Bool {
-    records.isInUse(record) && (records[record].state == .sent || records[record].state == .refusing)
+    records.isInUse(record) && (records[record].pointee.state == .sent || records[record].pointee.state == .refusing)
   }
 
   private func stray() -> Settled {
@@ -217,10 +217,10 @@ final class AckLedger {
   }
 
   private func settle(_ record: Index) -> Settled {
-    let request = records[record].request
-    requests[request].unsettled -= 1
-    guard requests[request].isComplete else { return .waiting }
-    let stream = requests[request].stream
+    let request = records[record].pointee.request
+    requests[request].pointee.unsettled -= 1
+    guard requests[request].pointee.isComplete else { return .waiting }
+    let stream = requests[request].pointee.stream
     guard stream != Self.none else {
       free(request)
       return .waiting
@@ -229,14 +229,14 @@ final class AckLedger {
   }
 
   private func free(_ request: Index) {
-    var record = requests[request].first
+    var record = requests[request].pointee.first
     while record != Self.none {
-      let next = records[record].next
-      if records[record].state == .refused { refusals[record] = nil }
+      let next = records[record].pointee.next
+      if records[record].pointee.state == .refused { refusals[record] = nil }
       records.giveBack(record)
       record = next
     }
-    recordCount -= Int(requests[request].records)
+    recordCount -= Int(requests[request].pointee.records)
     requests.giveBack(request)
   }
 }
@@ -266,15 +266,9 @@ private struct LedgerTable<Entry: LedgerEntry> {
   }
 
   @inline(__always)
-  subscript(index: AckLedger.Index) -> Entry {
-    get {
-      assert(isInUse(index))
-      return entries[Int(index)]
-    }
-    nonmutating _modify {
-      assert(isInUse(index))
-      yield &entries[Int(index)]
-    }
+  subscript(index: AckLedger.Index) -> UnsafeMutablePointer<Entry> {
+    assert(isInUse(index))
+    return entries + Int(index)
   }
 
   @inline(__always)

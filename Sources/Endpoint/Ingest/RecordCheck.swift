@@ -49,7 +49,8 @@ final class RecordCheck {
   private func checkEvent(_ record: UnsafeRawBufferPointer, _ contentType: UnsafeRawBufferPointer?) -> Outcome {
     noted = nil
     var outcome = Outcome(ok: false, form: .json, key: UnsafeRawBufferPointer(start: nil, count: 0))
-    for decoder in events {
+    for index in 0..<events.count {
+      let decoder = events[index]
       rows.removeAll()
       let event = decoder.decode(record, contentType: contentType, into: rows)
       outcome = Outcome(ok: event.ok, form: event.form, key: event.key)
@@ -82,7 +83,7 @@ final class RecordCheck {
   /// Nil when one of the models takes the label.
   private func outside(_ label: Double, _ weight: Double) -> EventProblem? {
     if taken.isEmpty { return nil }
-    for model in taken where model.labels.contains(label) && model.weights.contains(weight) { return nil }
+    for index in 0..<taken.count where taken[index].labels.contains(label) && taken[index].weights.contains(weight) { return nil }
     return refuse(label, weight)
   }
 
