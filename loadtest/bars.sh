@@ -127,7 +127,7 @@ kills)
   MILLRACE_BINARY=$millrace MILLRACE_KILLS=20 swift test --filter CrashTests
   ;;
 *)
-  sed -n '2,6s/^# //p' "$0"
+  sed -n '2,6s/^# //p' "$root/loadtest/bars.sh"
   exit 64
   ;;
 esac
