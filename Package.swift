@@ -123,7 +123,7 @@ let package = Package(
     tests("Serving", ["AllocationThresholds", "Serving", "Training", "Kafka", "EmbeddedBroker", "Learning", "UpdateLog", "Events", "Model", "Telemetry", logging]),
     tests("Training", ["Training", "Kafka", "EmbeddedBroker", "Learning", "Events", "Model", "Telemetry", logging]),
     tests("Operations", ["Operations", "Settings", "Model", "Telemetry", logging, hummingbird, hummingbirdTesting, unixSignals, nioCore]),
-    tests("LoadTest", ["LoadTest", "Kafka", "EmbeddedBroker", "Model", "Events", "Settings", "Telemetry", logging]),
+    tests("LoadTest", ["LoadTest", "MillraceClient", "RPC", "Kafka", "EmbeddedBroker", "Model", "Events", "Settings", "Telemetry", logging]),
     tests("Demo", ["Demo", "Kafka", "EmbeddedBroker", "Events", "Model", "Telemetry", logging]),
     tests("CommandLine", ["millrace", "CKernels", "Serving", "Learning", "UpdateLog", "Kafka", "Events", "Model"]),
     // What tests share: counting allocations, by functions that stand before the C library's.

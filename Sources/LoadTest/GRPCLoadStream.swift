@@ -13,10 +13,10 @@ final class GRPCLoadStream: StreamHandler {
   private let index: Int
   private let isEcho: Bool
   private let due: UnsafeMutablePointer<Int64>
-  private var call = ClientCall.none
-  private var isOpen = false
-  private var sent: UInt64 = 0
-  private var answered: UInt64 = 0
+  @exclusivity(unchecked) private var call = ClientCall.none
+  @exclusivity(unchecked) private var isOpen = false
+  @exclusivity(unchecked) private var sent: UInt64 = 0
+  @exclusivity(unchecked) private var answered: UInt64 = 0
 
   init(_ thread: GRPCLoadThread, _ client: LoopClient, _ method: PreparedMethod, index: Int, isEcho: Bool) {
     self.thread = thread

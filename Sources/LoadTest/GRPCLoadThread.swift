@@ -18,42 +18,42 @@ final class GRPCLoadThread: @unchecked Sendable, NIOScheduledCallbackHandler {
   private let timeline: Timeline
   private let bodies: InferBodies
   private let client: LoopClient
-  private var method: PreparedMethod?
+  @exclusivity(unchecked) private var method: PreparedMethod?
   private let isClosedLoop: Bool
   /// This thread's share of the rate.
   private let share: Double
 
   let recorder: LatencyRecorder
-  private(set) var offered: [Int]
-  private(set) var offeredBySlice: [Int]
-  private(set) var lateness = Histogram<UInt64>(
+  @exclusivity(unchecked) private(set) var offered: [Int]
+  @exclusivity(unchecked) private(set) var offeredBySlice: [Int]
+  @exclusivity(unchecked) private(set) var lateness = Histogram<UInt64>(
     lowestDiscernibleValue: 64, highestTrackableValue: LatencyRecorder.nanosecondsMax, numberOfSignificantValueDigits: .three)
   /// Answers that were errors, by status code.
-  private(set) var codes: [Int] = Array(repeating: 0, count: RPCCode.allCases.count)
-  private(set) var wrongAnswers = 0
-  private(set) var unsent = 0
+  @exclusivity(unchecked) private(set) var codes: [Int] = Array(repeating: 0, count: RPCCode.allCases.count)
+  @exclusivity(unchecked) private(set) var wrongAnswers = 0
+  @exclusivity(unchecked) private(set) var unsent = 0
   /// Requests that were given up on at the end.
-  private(set) var unanswered = 0
+  @exclusivity(unchecked) private(set) var unanswered = 0
   private(set) var processorNanoseconds: Int64 = 0
   /// The text of the first error of each code.
   private(set) var texts: [RPCCode: String] = [:]
 
-  private var arrivals: ArrivalProcess
-  private var due: Double
-  private var next: Int
-  private var waiting = 0
+  @exclusivity(unchecked) private var arrivals: ArrivalProcess
+  @exclusivity(unchecked) private var due: Double
+  @exclusivity(unchecked) private var next: Int
+  @exclusivity(unchecked) private var waiting = 0
   /// Closed loop: requests that are to follow failed ones.
-  private var owed = 0
-  private var streams: [GRPCLoadStream] = []
-  private var streamCursor = 0
+  @exclusivity(unchecked) private var owed = 0
+  @exclusivity(unchecked) private var streams: [GRPCLoadStream] = []
+  @exclusivity(unchecked) private var streamCursor = 0
   private var processorAtStart: Int64 = 0
-  private var isOver = false
+  @exclusivity(unchecked) private var isOver = false
 
   private let sentCount = Atomic<Int>(0)
   private let answeredCount = Atomic<Int>(0)
   private let stopping = Atomic<Bool>(false)
   private let finished = Atomic<Bool>(false)
-  private lazy var completion = Completion(self)
+  @exclusivity(unchecked) private var completion: Completion?
 
   init(
     _ settings: GRPCLoadSettings, profile: LoadProfile, timeline: Timeline, bodies: InferBodies, client: LoopClient, index: Int
@@ -91,6 +91,7 @@ final class GRPCLoadThread: @unchecked Sendable, NIOScheduledCallbackHandler {
     let method = client.prepare(
       settings.call == .unary ? Self.inferPath : Self.streamPath, timeoutMicroseconds: settings.timeoutMilliseconds * 1_000)
     self.method = method
+    completion = Completion(self)
     if settings.call == .stream {
       for index in 0..<settings.connectionsPerThread {
         streams.append(GRPCLoadStream(self, client, method, index: index, isEcho: settings.answers == .echo))
@@ -160,7 +161,7 @@ final class GRPCLoadThread: @unchecked Sendable, NIOScheduledCallbackHandler {
       offered[step] &+= 1
       if let slice = timeline.slice(at: intended) { offeredBySlice[slice] &+= 1 }
     }
-    guard waiting < GRPCLoadSettings.waitingMax, let method else {
+    guard waiting < GRPCLoadSettings.waitingMax, let method, let completion else {
       unsent &+= 1
       return
     }
@@ -223,6 +224,7 @@ final class GRPCLoadThread: @unchecked Sendable, NIOScheduledCallbackHandler {
   // MARK: Calls
 
   private final class Completion: UnaryCompletion {
+    /// Outlives the last call.
     private unowned(unsafe) let thread: GRPCLoadThread
 
     init(_ thread: GRPCLoadThread) { self.thread = thread }

@@ -1,21 +1,15 @@
 internal import Foundation
+public import MillraceClient
 public import Model
 
 /// An input tensor of a model as a generator sees it: one row of so many elements.
 public struct InferInput: Sendable, Equatable {
-  /// What the generator knows how to make up.
-  public enum Datatype: String, Sendable, CaseIterable {
-    case bytes = "BYTES"
-    case int64 = "INT64"
-    case fp32 = "FP32"
-  }
-
   public var name: String
-  public var datatype: Datatype
+  public var datatype: TensorDatatype
   /// Elements of one row.
   public var columns: Int
 
-  public init(name: String, datatype: Datatype, columns: Int = 1) {
+  public init(name: String, datatype: TensorDatatype, columns: Int = 1) {
     precondition(columns > 0, "\(columns) columns")
     self.name = name
     self.datatype = datatype
@@ -30,6 +24,39 @@ public struct InferInput: Sendable, Equatable {
   }
 }
 
+extension InferInput {
+  /// The name and inputs of a model, as the server says; without a name, of its only model.
+  /// - Throws: `LoadTestError` naming what is missing, `PredictionError` of the server.
+  public static func ask(_ client: PredictionClient, model: String?, version: String = "") async throws -> (model: String, inputs: [InferInput]) {
+    var name = model
+    if name == nil {
+      let served = Set(try await client.index().map(\.name))
+      guard served.count == 1 else {
+        throw LoadTestError(
+          served.isEmpty ? "The server has no models." : "The server has several models, name one: \(served.sorted().joined(separator: ", ")).")
+      }
+      name = served.first
+    }
+    let remote = try await client.metadata(model: name ?? "", version: version)
+    let inputs = try remote.inputs.map { input in
+      guard let datatype = TensorDatatype(name: input.datatype) else {
+        throw LoadTestError("Input \"\(input.name)\" has datatype \(input.datatype), which no request can be made up for.")
+      }
+      // The first size is the rows; one that is free stands for a single value.
+      var columns = 1
+      for size in input.shape.dropFirst() where size > 0 {
+        let (product, overflow) = columns.multipliedReportingOverflow(by: Int(clamping: size))
+        guard !overflow && product <= columnsMax else { throw LoadTestError("Input \"\(input.name)\" has more than \(columnsMax) elements a row.") }
+        columns = product
+      }
+      return InferInput(name: input.name, datatype: datatype, columns: columns)
+    }
+    return (remote.name, inputs)
+  }
+
+  static let columnsMax = 1 << 20
+}
+
 /// ModelInfer requests encoded in advance, byte for byte as `tritonclient` writes them (raw contents), many distinct ones so that no cache
 /// is flattered. Immutable: shared by the threads that send.
 public final class InferBodies: @unchecked Sendable {
@@ -39,13 +66,6 @@ public final class InferBodies: @unchecked Sendable {
   public static let bytesMax = 4 << 30
   /// One body of a file.
   public static let bodyBytesMax = 64 << 20
-
-  /// Values of one input, for one row.
-  enum Values {
-    case texts([String])
-    case integers([Int64])
-    case floats([Float])
-  }
 
   public let count: Int
   private let storage: UnsafeMutableRawBufferPointer
@@ -98,16 +118,25 @@ public final class InferBodies: @unchecked Sendable {
     precondition(count > 0 && count <= countMax, "\(count) bodies")
     var random = SplitMix(state: seed)
     var collected = Collected(model: model, version: version)
-    for _ in 0..<count { try collected.add(inputs.map { ($0, value(of: $0, &random)) }) }
+    for _ in 0..<count {
+      try collected.begin()
+      for input in inputs {
+        collected.writer.input(input.name, input.datatype, rows: 1, columns: input.columns)
+        for _ in 0..<input.columns { writeValue(of: input, to: collected.writer, &random) }
+      }
+      collected.end()
+    }
     return collected.finish()
   }
 
   /// Categorical inputs have few frequent and many rare values, as real ones do.
-  private static func value(of input: InferInput, _ random: inout SplitMix) -> Values {
+  private static func writeValue(of input: InferInput, to writer: InferRequestWriter, _ random: inout SplitMix) {
     switch input.datatype {
-    case .bytes: .texts((0..<input.columns).map { _ in "v\(rank(input, &random))" })
-    case .int64: .integers((0..<input.columns).map { _ in Int64(rank(input, &random)) })
-    case .fp32: .floats((0..<input.columns).map { _ in Float((random.unit() * 1_000).rounded() / 10) })
+    case .bytes: writer.text("v\(rank(input, &random))")
+    case .fp16, .bf16, .fp32, .fp64: writer.number((random.unit() * 1_000).rounded() / 10)
+    case .bool: writer.flag(random.next() & 1 != 0)
+    case .int8, .uint8: writer.integer(Int64(min(127, rank(input, &random))))
+    case .int16, .int32, .int64, .uint16, .uint32, .uint64: writer.integer(Int64(rank(input, &random)))
     }
   }
 
@@ -130,34 +159,33 @@ public final class InferBodies: @unchecked Sendable {
         throw LoadTestError("Line \(index + 1) is not a JSON object.")
       }
       let features = object["features"] as? [String: Any] ?? object
-      var row: [(InferInput, Values)] = []
+      var written = 0
+      try collected.begin()
       for input in inputs {
         guard let value = features[input.name], !(value is NSNull) else { continue }
         let list = value as? [Any] ?? [value]
-        guard let values = values(list, input.datatype) else {
-          throw LoadTestError("Line \(index + 1): \"\(input.name)\" is not what an input of \(input.datatype.rawValue) takes.")
+        collected.writer.input(input.name, input.datatype, rows: 1, columns: list.count)
+        guard !list.isEmpty, list.allSatisfy({ write($0, input.datatype, to: collected.writer) }) else {
+          throw LoadTestError("Line \(index + 1): \"\(input.name)\" is not what an input of \(input.datatype.name) takes.")
         }
-        row.append((InferInput(name: input.name, datatype: input.datatype, columns: list.count), values))
+        written += 1
       }
-      guard !row.isEmpty else { throw LoadTestError("Line \(index + 1) has none of the model's inputs.") }
-      try collected.add(row)
+      guard written > 0 else { throw LoadTestError("Line \(index + 1) has none of the model's inputs.") }
+      collected.end()
     }
     guard collected.count > 0 else { throw LoadTestError("The file holds no events.") }
     return collected.finish()
   }
 
-  private static func values(_ list: [Any], _ datatype: InferInput.Datatype) -> Values? {
-    guard !list.isEmpty else { return nil }
+  private static func write(_ value: Any, _ datatype: TensorDatatype, to writer: InferRequestWriter) -> Bool {
     switch datatype {
     case .bytes:
-      let texts = list.compactMap { ($0 as? String) ?? ($0 as? NSNumber)?.stringValue }
-      return texts.count == list.count ? .texts(texts) : nil
-    case .int64:
-      let integers = list.compactMap { ($0 as? NSNumber).flatMap { Int64(exactly: $0) } }
-      return integers.count == list.count ? .integers(integers) : nil
-    case .fp32:
-      let floats = list.compactMap { ($0 as? NSNumber)?.floatValue }
-      return floats.count == list.count ? .floats(floats) : nil
+      guard let text = (value as? String) ?? (value as? NSNumber)?.stringValue else { return false }
+      return writer.text(text)
+    case .fp16, .bf16, .fp32, .fp64: return (value as? NSNumber).map { writer.number($0.doubleValue) } ?? false
+    case .bool: return (value as? Bool).map { writer.flag($0) } ?? false
+    case .int8, .int16, .int32, .int64, .uint8, .uint16, .uint32, .uint64:
+      return (value as? NSNumber).flatMap { Int64(exactly: $0) }.map { writer.integer($0) } ?? false
     }
   }
 
@@ -209,16 +237,12 @@ public final class InferBodies: @unchecked Sendable {
 
     var count: Int { ends.count }
 
-    mutating func add(_ row: [(input: InferInput, values: Values)]) throws {
+    func begin() throws {
       guard ends.count < countMax, all.count < bytesMax else { throw LoadTestError("More than \(countMax) bodies, or \(bytesMax) bytes of them.") }
       writer.begin(model: model, version: version)
-      for (input, values) in row {
-        switch values {
-        case .texts(let texts): writer.texts(input.name, texts)
-        case .integers(let integers): writer.integers(input.name, integers)
-        case .floats(let floats): writer.floats(input.name, floats)
-        }
-      }
+    }
+
+    mutating func end() {
       all += writer.finish()
       ends.append(all.count)
     }

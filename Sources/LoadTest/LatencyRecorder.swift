@@ -15,12 +15,12 @@ public final class LatencyRecorder: @unchecked Sendable {
   }
 
   let timeline: Timeline
-  private(set) var steps: [Histogram<UInt64>]
+  @exclusivity(unchecked) private(set) var steps: [Histogram<UInt64>]
   /// Answers to events that were due in the step, whenever they came.
-  private(set) var answered: [Int]
+  @exclusivity(unchecked) private(set) var answered: [Int]
   /// Answers that came within the step's time: what was achieved.
-  private(set) var completed: [Int]
-  private(set) var slices: [Slice]
+  @exclusivity(unchecked) private(set) var completed: [Int]
+  @exclusivity(unchecked) private(set) var slices: [Slice]
 
   public init(_ timeline: Timeline) {
     self.timeline = timeline

@@ -2,6 +2,7 @@ import ArgumentParser
 import Foundation
 import LoadTest
 import Logging
+import MillraceClient
 import Model
 import RPC
 import UnixSignals
@@ -220,7 +221,17 @@ extension LoadTestCommand {
         let specification = try ModelSpecification.load(path: path)
         return (scenario.grpc.model ?? specification.name, InferInput.inputs(specification))
       }
-      throw ValidationError("give --specification or --bodies-from")
+      var client = ClientSettings()
+      if tls { client.channel.tls = TLSClientSettings(certificateAuthorityPath: certificateAuthority) }
+      let asked = try PredictionClient(target: scenario.grpc.target, settings: client)
+      do {
+        let found = try await InferInput.ask(asked, model: scenario.grpc.model, version: scenario.grpc.version)
+        await asked.close()
+        return found
+      } catch {
+        await asked.close()
+        throw error
+      }
     }
 
     /// Connections that are there while others are measured, and what they cost the server.
