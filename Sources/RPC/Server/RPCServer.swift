@@ -7,7 +7,8 @@ public import Telemetry
 
 /// A gRPC server: one listening socket, a few event loops with a thread each, and the services they answer for.
 ///
-/// Connections go to the loop that has the fewest. `start` once, then `beginDrain` and `stop`, or `stop` alone.
+/// Connections are handed to the loops in turn. (Sockets that share a port by SO_REUSEPORT would be spread by a hash, which leaves loops
+/// idle when there are few connections.) `start` once, then `beginDrain` and `stop`, or `stop` alone.
 public final class RPCServer: Sendable {
   private let settings: RPCServerSettings
   private let services: [RPCService]
@@ -59,8 +60,8 @@ public final class RPCServer: Sendable {
       loops.append(loop)
       try await eventLoop.submit { [services] in loop.start(services) }.get()
     }
-    let picker = FewestConnections(loops)
-    let bootstrap = ServerBootstrap(group: group, childGroup: picker)
+    let loopsByEventLoop = Dictionary(uniqueKeysWithValues: loops.map { (ObjectIdentifier($0.eventLoop), $0) })
+    let bootstrap = ServerBootstrap(group: group)
       .serverChannelOption(.backlog, value: 4096)
       .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
       .serverChannelOption(.maxMessagesPerRead, value: 16)
@@ -70,16 +71,15 @@ public final class RPCServer: Sendable {
         .writeBufferWaterMark,
         value: .init(low: ServerConnection.outputBytes / 2, high: ServerConnection.outputBytes + ServerConnection.outputBytes / 2))
       .childChannelInitializer { [metrics, settings] channel in
-        guard let loop = picker.loop(of: channel.eventLoop) else { return channel.close() }
+        guard let loop = loopsByEventLoop[ObjectIdentifier(channel.eventLoop)] else { return channel.close() }
         metrics.connectionsAccepted.add()
         let count = metrics.connectionCount.wrappingAdd(1, ordering: .relaxed).newValue
         guard count <= settings.connectionsMax else {
           metrics.connectionClosed()
           metrics.connectionsRefused.add()
-          picker.release(loop)
           return channel.close()
         }
-        return Self.prepare(channel, loop, context, picker)
+        return Self.prepare(channel, loop, context)
       }
     do {
       let listener = try await bootstrap.bind(host: settings.host, port: settings.port).get()
@@ -90,10 +90,7 @@ public final class RPCServer: Sendable {
     }
   }
 
-  private static func prepare(
-    _ channel: any Channel, _ loop: ServerLoop, _ context: NIOSSLContext?, _ picker: FewestConnections
-  ) -> EventLoopFuture<Void> {
-    channel.closeFuture.whenComplete { _ in picker.release(loop) }
+  private static func prepare(_ channel: any Channel, _ loop: ServerLoop, _ context: NIOSSLContext?) -> EventLoopFuture<Void> {
     do {
       if let context {
         try channel.pipeline.syncOperations.addHandler(NIOSSLServerHandler(context: context))
