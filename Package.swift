@@ -119,7 +119,7 @@ let package = Package(
     tests("Endpoint", [
       "Endpoint", "MillraceClient", "RPC", "Operations", "Serving", "Training", "Kafka", "EmbeddedBroker", "Learning", "UpdateLog", "Events", "Model",
       "CMessages", "Telemetry", "AllocationThresholds", "ChildProcesses", logging, hummingbird, hummingbirdTesting, nioCore, nioPosix,
-    ]),
+    ], exclude: ["Clients"]),
     tests("Serving", ["AllocationThresholds", "Serving", "Training", "Kafka", "EmbeddedBroker", "Learning", "UpdateLog", "Events", "Model", "Telemetry", logging]),
     tests("Training", ["Training", "Kafka", "EmbeddedBroker", "Learning", "Events", "Model", "Telemetry", logging]),
     tests("Operations", ["Operations", "Settings", "Model", "Telemetry", logging, hummingbird, hummingbirdTesting, unixSignals, nioCore]),
