@@ -35,8 +35,10 @@ public final class GRPCLoadTest: Sendable {
   public func run(progress: (LoadProgress) -> Void = { _ in }) async throws -> LoadReport {
     let channel = try RPCChannel(target: settings.target, settings: channelSettings, logger: logger)
     do {
-      let report = try await run(channel, progress)
+      let (report, threads) = try await run(channel, progress)
       await channel.close()
+      // Calls that were given up on end with the channel, and tell their thread.
+      withExtendedLifetime(threads) {}
       return report
     } catch {
       await channel.close()
@@ -52,7 +54,7 @@ public final class GRPCLoadTest: Sendable {
     return channel
   }
 
-  private func run(_ channel: RPCChannel, _ progress: (LoadProgress) -> Void) async throws -> LoadReport {
+  private func run(_ channel: RPCChannel, _ progress: (LoadProgress) -> Void) async throws -> (LoadReport, [Handed<GRPCLoadThread>]) {
     try await waitUntilConnected(channel)
     let server = settings.serverProcess.flatMap { ProcessorTime(processIdentifier: $0) }
     if settings.serverProcess != nil && server == nil { throw LoadTestError("There is no process \(settings.serverProcess ?? 0).") }
@@ -87,7 +89,7 @@ public final class GRPCLoadTest: Sendable {
       }
     }
     let end = used ?? Usage(own: own.nanoseconds() ?? 0, server: server?.nanoseconds(), at: MonotonicClock.nanoseconds())
-    return report(threads.map(\.value), timeline, limit: end.limit(since: usage, settings.threads, server))
+    return (report(threads.map(\.value), timeline, limit: end.limit(since: usage, settings.threads, server)), threads)
   }
 
   private func waitUntilConnected(_ channel: RPCChannel) async throws {
