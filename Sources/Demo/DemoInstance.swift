@@ -17,13 +17,16 @@ public struct DemoInstance: Sendable {
   /// Returns once the online arm has applied, on every shard, what the labels before these offsets teach: element p is the next offset of
   /// partition p. Throws when it gives up. Nil when the system is another process: then there is no lockstep.
   public var waitUntilLabelsApplied: (@Sendable (_ nextOffsets: [Int64]) throws -> Void)?
+  /// Where clients can ask the online arm meanwhile, for people to read; nil: nowhere.
+  public var endpoint: String?
   /// Label produced until applied, over the whole run; nil when not known.
   public var freshness: (@Sendable () -> HistogramSnapshot)?
 
   public init(
     kafka: KafkaSettings, featuresTopic: String = "features", labelsTopic: String = "labels", predictionsTopic: String = "predictions",
     model: String, version: Int = 1, arms: [String] = ["frozen", "nightly", "online"], onlineArm: String = "online",
-    waitUntilLabelsApplied: (@Sendable (_ nextOffsets: [Int64]) throws -> Void)? = nil, freshness: (@Sendable () -> HistogramSnapshot)? = nil
+    waitUntilLabelsApplied: (@Sendable (_ nextOffsets: [Int64]) throws -> Void)? = nil, freshness: (@Sendable () -> HistogramSnapshot)? = nil,
+    endpoint: String? = nil
   ) {
     self.kafka = kafka
     self.featuresTopic = featuresTopic
@@ -35,6 +38,7 @@ public struct DemoInstance: Sendable {
     self.onlineArm = onlineArm
     self.waitUntilLabelsApplied = waitUntilLabelsApplied
     self.freshness = freshness
+    self.endpoint = endpoint
   }
 }
 

@@ -97,6 +97,7 @@ struct LivePicture {
     ]
     let freshness = replay.freshness.map(quantiles) ?? "-"
     lines.append(label("freshness") + freshness + inked("   label to serving model", .dim))
+    if let endpoint = replay.instance.endpoint { lines.append(label("ask it") + endpoint) }
     return lines
   }
 

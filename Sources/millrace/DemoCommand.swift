@@ -75,6 +75,11 @@ struct DemoCommand: AsyncParsableCommand {
     @Option(help: ArgumentHelp("Address of the admin page; port 0 lets the system choose, `off` for none.", valueName: "host:port"))
     var admin = "127.0.0.1:0"
 
+    @Flag(
+      inversion: .prefixedNo,
+      help: "At the end, go on answering requests until Ctrl-C. Default: on a terminal.")
+    var stay: Bool?
+
     func validate() throws {
       guard (1...15).contains(tick) else { throw ValidationError("--tick takes 1 to 15 minutes") }
       guard !(lockstep && speed != nil) else { throw ValidationError("--lockstep and --speed exclude each other") }
@@ -96,7 +101,7 @@ struct DemoCommand: AsyncParsableCommand {
       let sink = StructuredLogHandler.bootstrap(level: .warning, format: .text)
       defer { sink.flush() }
       let logger = Logger(label: "demo")
-      let instance = Instance(settings: try settings(for: plan, folder: folder), logger: logger)
+      let instance = Instance(settings: try settings(for: plan, folder: folder), logger: logger, takesAnyPort: true)
       let lifecycle = Lifecycle(logger: logger, stopWithinMilliseconds: 20_000)
       instance.register(in: lifecycle)
       let outcome = Mutex<Result<Bool, any Error>?>(nil)
@@ -151,7 +156,9 @@ struct DemoCommand: AsyncParsableCommand {
       settings.kafka.embedded.listen = ListenAddress(host: "127.0.0.1", port: 0)
       settings.topics.partitions = partitions
       settings.models = [try ModelSpecification.parse(yaml: plan.modelYAML, file: plan.modelFile)]
-      settings.arms = plan.arms.map { arm in
+      // The first arm is the one that requests are answered by: the one that learns.
+      let arms = plan.arms.filter { $0.name == DemonstrationPlan.onlineArm } + plan.arms.filter { $0.name != DemonstrationPlan.onlineArm }
+      settings.arms = arms.map { arm in
         let policy: InstanceSettings.ArmSettings.Policy =
           switch arm.policy {
           case .follows: .online
@@ -161,6 +168,9 @@ struct DemoCommand: AsyncParsableCommand {
         return .init(name: arm.name, policy: policy)
       }
       settings.training.checkpoints.everyMilliseconds = nil
+      // The audit knows every event of the stream and no other.
+      settings.serving.logsRequests = false
+      settings.ingest.isEnabled = false
       // A tick asks a few questions and waits for the answers.
       settings.serving.lingerMicroseconds = 0
       guard admin != "off" else {
@@ -174,6 +184,16 @@ struct DemoCommand: AsyncParsableCommand {
       return settings
     }
 
+    private var stays: Bool { stay ?? (isatty(STDOUT_FILENO) != 0) }
+
+    /// Where clients can ask, and whether that is where they look for it.
+    private func endpoint(of instance: Instance) -> String? {
+      guard let addresses = instance.endpoint?.addresses, let grpc = addresses.grpc else { return nil }
+      let rest = addresses.http.map { ", REST at http://\($0)/v2" } ?? ""
+      let isUsual = grpc == instance.settings.grpc.listen && addresses.http == instance.settings.http.listen
+      return "gRPC at \(grpc)\(rest)\(isUsual ? "" : " (the usual ports are taken)")"
+    }
+
     /// - Returns: false when it was stopped before its end.
     private func replay(_ plan: DemonstrationPlan, _ instance: Instance, isStopped: @escaping () -> Bool) throws -> Bool {
       try instance.waitUntilReady(timeoutMilliseconds: 60_000, isStopped: isStopped)
@@ -181,6 +201,8 @@ struct DemoCommand: AsyncParsableCommand {
         let online = instance.hosts.first(where: { $0.settings.arm == DemonstrationPlan.onlineArm })
       else { throw ReplayError.setup("the instance did not start") }
       let topics = instance.settings.topics
+      let endpoint = endpoint(of: instance)
+      if let endpoint { report("The model \(model.name) answers while it learns: \(endpoint).") }
       let demo = DemoInstance(
         kafka: kafka, featuresTopic: topics.features, labelsTopic: topics.labels, predictionsTopic: topics.predictions,
         model: model.name, version: model.version, arms: plan.arms.map(\.name), onlineArm: DemonstrationPlan.onlineArm,
@@ -188,7 +210,7 @@ struct DemoCommand: AsyncParsableCommand {
           guard online.waitUntil(labelsOffsets: offsets, timeoutMilliseconds: 60_000) else {
             throw ReplayError.notApplied("labels were not learned within 60 s: \(online.problem ?? "the joiner or trainer stands still")")
           }
-        }, freshness: { online.metrics.freshness.snapshot() })
+        }, freshness: { online.metrics.freshness.snapshot() }, endpoint: endpoint)
       let replay = ReplaySettings(pace: try pace(), form: form == "json" ? .json : .protobuf)
       let title = instance.adminPort.map { "\(model.name) · admin page http://127.0.0.1:\($0)/" } ?? model.name
       let (report, isComplete) = try Demonstration.run(
@@ -196,6 +218,10 @@ struct DemoCommand: AsyncParsableCommand {
         isStopped: isStopped)
       print(report.text)
       if let json { try Demonstration.write(report, toJSON: json) }
+      if isComplete && stays, report.isSound, let endpoint {
+        print("\nThe model \(model.name) goes on answering: \(endpoint). Ctrl-C ends it.")
+        while !isStopped() { Thread.sleep(forTimeInterval: 0.05) }
+      }
       if !report.isSound { throw ReplayError.refused("the audit found predictions that knew labels from after their question") }
       return isComplete
     }

@@ -12,15 +12,17 @@ import Training
 import UpdateLog
 
 /// Everything that one process runs, put together from its settings: the only place where broker, joiner,
-/// replica hosts, predictor and admin server meet.
+/// replica hosts, predictor, endpoint and admin server meet.
 ///
 /// `register(in:)` adds the parts to a `Lifecycle`, which starts them in order and stops them in reverse:
-/// the predictor stops before the replicas that it reads, those before the broker that they talk to.
+/// the endpoint and the predictor stop before the replicas that they read, those before the broker that they talk to.
 final class Instance: Sendable {
   let settings: InstanceSettings
   let registry = Registry()
   let health = HealthRegistry()
   let logger: Logger
+  /// What answers requests; nil in an instance without the role `gateway`.
+  let endpoint: InstanceEndpoint?
   private let parts = Mutex(Parts())
 
   private struct Parts {
@@ -33,9 +35,12 @@ final class Instance: Sendable {
     var adminPort: Int?
   }
 
-  init(settings: InstanceSettings, logger: Logger) {
+  /// `takesAnyPort`: when a port of the endpoint is taken, the system chooses another one, and the log says which.
+  init(settings: InstanceSettings, logger: Logger, takesAnyPort: Bool = false) {
     self.settings = settings
     self.logger = logger
+    endpoint = settings.roles.contains(.gateway)
+      ? InstanceEndpoint(settings: settings, registry: registry, health: health, logger: logger, takesAnyPort: takesAnyPort) : nil
   }
 
   // MARK: What others need to know once it runs
@@ -96,6 +101,14 @@ final class Instance: Sendable {
       lifecycle.add("stream predictor") { try await blocking { try self.startPredictors() } } stop: {
         self.health.beginStopping()
         await blocking { self.parts.withLock { $0.predictors }.forEach { $0.stop() } }
+      }
+    }
+    if let endpoint {
+      lifecycle.add("endpoint") {
+        guard let kafka = self.kafka else { return }
+        try await endpoint.start(hosts: self.hosts, kafka: kafka)
+      } stop: {
+        await endpoint.stop()
       }
     }
     lifecycle.add("start") { whole.ready() }

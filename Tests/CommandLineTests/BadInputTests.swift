@@ -72,13 +72,14 @@ import Testing
   @Test(.timeLimit(.minutes(1))) func aPortThatIsTakenIsSaid() throws {
     let first = try RunningInstance(yaml: Self.model)
     try first.start()
-    func second(_ kafkaPort: Int, _ adminPort: Int) throws -> MillraceProcess.Result {
+    func second(_ kafkaPort: Int, _ adminPort: Int, _ endpoint: String = RunningInstance.noEndpoint) throws -> MillraceProcess.Result {
       let folder = try ScratchFolder()
       let file = try folder.write(
         "millrace.yaml",
         """
         kafka: {embedded: {listen: "127.0.0.1:\(kafkaPort)"}}
         admin: {listen: "127.0.0.1:\(adminPort)"}
+        \(endpoint)
         """)
       return try MillraceProcess.run(["run", "--config", file.path], folder: folder.url, seconds: 30)
     }
@@ -90,6 +91,15 @@ import Testing
     #expect(admin.status == 1)
     #expect(admin.errors.contains("127.0.0.1:\(first.adminPort)"), "\(admin.errors)")
     #expect(admin.errors.contains("admin.listen"), "what to do: \(admin.errors)")
+    for (key, port) in [("grpc", first.grpcPort), ("http", first.httpPort), ("control", first.controlPort)] {
+      let endpoint = ["grpc", "http", "control"].map { other in
+        "\(other): {listen: \"127.0.0.1:\(other == key ? port : 0)\"}"
+      }
+      let result = try second(try freePort(), 0, endpoint.joined(separator: "\n"))
+      #expect(result.status == 1)
+      #expect(result.errors.contains("127.0.0.1:\(port)"), "\(result.errors)")
+      #expect(result.errors.contains("\(key).listen"), "what to do: \(result.errors)")
+    }
     #expect(first.stop() == 0, "\(first.tail)")
   }
 
@@ -185,7 +195,7 @@ import Testing
     BadRecord("NaN in protobuf", event(.protobuf, distance: .nan), "application/x-protobuf", "not_finite"),
     BadRecord("infinity in protobuf", event(.protobuf, distance: -.infinity), nil, "not_finite"),
     BadRecord("NaN in V2", event(.v2, distance: .nan), "application/vnd.kserve.v2+protobuf", "not_finite"),
-    BadRecord("half of a V2 request", Array(event(.v2, distance: 1).dropLast(9)), "application/vnd.kserve.v2+protobuf", "invalid_v2"),
+    BadRecord("half of a V2 request", Array(event(.v2, distance: 1).dropLast(9)), "application/vnd.kserve.v2+protobuf", "truncated"),
     BadRecord("a whole V2 request", event(.v2, distance: 1), "application/vnd.kserve.v2+protobuf", nil),
     BadRecord("no features", #"{"id":"nothing"}"#, nil),
     BadRecord("an unknown content type", Array("{}".utf8), "application/xml", "unknown_content_type"),

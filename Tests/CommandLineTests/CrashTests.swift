@@ -39,6 +39,7 @@ import UpdateLog
       models: [tally.yaml]
       training: {checkpoints: {every: 1s, trim: false}}
       admin: {listen: "127.0.0.1:\(adminPort)"}
+      \(RunningInstance.noEndpoint)
       logging: {level: warning}
       """)
     let log = folder.url.appendingPathComponent("log")

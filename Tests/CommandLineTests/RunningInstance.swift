@@ -6,27 +6,53 @@ final class RunningInstance {
   let folder: ScratchFolder
   let brokerPort: Int
   let adminPort: Int
+  let grpcPort: Int
+  let httpPort: Int
+  let controlPort: Int
   let configuration: URL
   private(set) var process: MillraceProcess?
+
+  /// Keys for a configuration whose instance nobody asks: it listens at none of the usual ports.
+  static let noEndpoint = "grpc: {enabled: false}\nhttp: {enabled: false}\ncontrol: {enabled: false}"
 
   /// How Kafka clients reach its broker.
   var kafka: KafkaSettings { KafkaSettings(bootstrapServers: "127.0.0.1:\(brokerPort)") }
   var log: URL { folder.url.appendingPathComponent("log") }
 
   /// - Parameters:
-  ///   - yaml: the configuration without `kafka` and `admin`; by default that of the quick start, word for word.
+  ///   - yaml: the configuration without `kafka` and listeners; by default that of the quick start, word for word.
   ///   - bootstrap: the port of a broker of somebody else; nil: the embedded one.
-  init(yaml: String? = nil, bootstrap: Int? = nil) throws {
+  ///   - grpc: further keys of `grpc`.
+  init(yaml: String? = nil, bootstrap: Int? = nil, grpc: String? = nil) throws {
     folder = try ScratchFolder()
     brokerPort = try bootstrap ?? freePort()
     adminPort = try freePort()
+    grpcPort = try freePort()
+    httpPort = try freePort()
+    controlPort = try freePort()
     let quickStart = MillraceProcess.packageFolder.appendingPathComponent("deploy/quickstart.yaml")
     let text = try yaml ?? String(contentsOf: quickStart, encoding: .utf8)
     let kafka =
       bootstrap == nil
       ? "kafka: {embedded: {listen: \"127.0.0.1:\(brokerPort)\"}}" : "kafka: {bootstrap: \"127.0.0.1:\(brokerPort)\"}"
     configuration = try folder.write(
-      "millrace.yaml", "\(text)\n\(kafka)\nadmin: {listen: \"127.0.0.1:\(adminPort)\"}\n")
+      "millrace.yaml",
+      """
+      \(text)
+      \(kafka)
+      admin: {listen: "127.0.0.1:\(adminPort)"}
+      grpc: {listen: "127.0.0.1:\(grpcPort)"\(grpc.map { ", \($0)" } ?? "")}
+      http: {listen: "127.0.0.1:\(httpPort)"}
+      control: {listen: "127.0.0.1:\(controlPort)"}
+
+      """)
+  }
+
+  /// Inference requests answered with scores since it started; nil when nobody answers.
+  var requestsServed: Int? {
+    guard let text = get("/metrics", port: adminPort)?.body else { return nil }
+    return text.split(separator: "\n").filter { $0.hasPrefix("nv_inference_request_success{") }
+      .compactMap { $0.split(separator: " ").last.flatMap { Double($0) } }.reduce(0) { $0 + Int($1) }
   }
 
   /// The end of the log, for messages of failed expectations.
