@@ -30,8 +30,11 @@ import Testing
   @Test func aScreenFitsItsTerminal() async throws {
     let stream = GeneratedStream.make(count: 200, seed: 1)
     let system = try await FakeSystem.start(stream)
+    var answering = system.instance
+    answering.endpoint = "gRPC at 127.0.0.1:8001"
+    let instance = answering
     let pictures = await onThread { () -> [(columns: Int, rows: Int, lines: [String])] in
-      guard let replay = try? Replay(stream: stream, settings: ReplaySettings(), instance: system.instance) else { return [] }
+      guard let replay = try? Replay(stream: stream, settings: ReplaySettings(), instance: instance) else { return [] }
       defer { replay.close() }
       guard (try? replay.run()) != nil else { return [] }
       let picture = LivePicture(replay, title: "test", perSecond: 12_345, recentLatency: replay.latency.snapshot())
@@ -46,7 +49,7 @@ import Testing
       }
       if rows >= 24 { #expect(lines.count <= rows) }
       let text = lines.joined(separator: "\n")
-      for word in ["frozen", "nightly", "online", "log loss", "latency", "freshness"] where columns >= 80 { #expect(text.contains(word)) }
+      for word in ["frozen", "nightly", "online", "log loss", "latency", "freshness", "gRPC at 127.0.0.1:8001"] where columns >= 80 { #expect(text.contains(word)) }
     }
     #expect(pictures.last?.lines.first?.contains("online") == true)
   }
