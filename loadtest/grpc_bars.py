@@ -148,6 +148,8 @@ logging: {{level: warning}}
 
     def flights(self, roles="broker, gateway, node"):
         """Our server with the flights model; trained when the data is there, so that rows are looked up and not missed."""
+        if self.options.bench:
+            return self.bench(self.options.model, self.flight_bodies())
         folder, ports = self.configure("ours", self.options.model, roles + (", trainer" if "trainer" not in roles else ""))
         server = self.ours(folder, ports)
         examples = self.examples()
@@ -158,6 +160,17 @@ logging: {{level: warning}}
             count = sum(1 for _ in open(examples))
             wait_until(lambda: self.metric(server, "millrace_validation_examples") >= count, "training", 120)
             time.sleep(1)
+        return server
+
+    def bench(self, model, bodies, loops=0):
+        """The endpoint alone, from a made-up table: no broker, no training."""
+        port = free_port()
+        server = self.start(
+            Server(
+                [self.millrace, "bench", "serve", "--specification", model, "--bodies", bodies, "--port", str(port), "--loops", str(loops)],
+                os.path.join(self.scratch, "bench.log")))
+        server.port, server.name = port, "ours"
+        wait_until(lambda: listens(port), "starting the endpoint", 20)
         return server
 
     def metric(self, server, name):
@@ -178,7 +191,7 @@ logging: {{level: warning}}
     # Bodies
 
     def examples(self):
-        folder = os.path.join(ROOT, "data", "nycflights13")
+        folder = self.options.data
         if not os.path.exists(os.path.join(folder, "flights.csv")):
             return None
         path = os.path.join(self.scratch, "examples.jsonl")
@@ -190,6 +203,8 @@ logging: {{level: warning}}
     def flight_bodies(self):
         """The requests that tritonclient would send for real flights with all 19 inputs; made-up ones without the data."""
         path = os.path.join(self.scratch, "flights.bodies")
+        if os.path.exists(path):
+            return path
         source = []
         examples = self.examples()
         if examples:
@@ -307,8 +322,7 @@ logging: {{level: warning}}
         model = self.dense_model()
         path = os.path.join(self.scratch, "dense.bodies")
         print(self.run([self.millrace, "loadtest", "grpc", "--specification", model, "--write-bodies", path]).strip())
-        folder, ports = self.configure("dense", model)
-        ours = self.ours(folder, ports)
+        ours = self.bench(model, path) if self.options.bench else self.ours(*self.configure("dense", model))
         echoes = [self.echo(mode) for mode in self.options.echo_modes]
         self.compare("dense 16, unary, 8 connections x 32", ours, echoes, path, "--connections", 8, "--in-flight", 32, bar=2.5)
         self.compare("dense 16, unary, 1 connection x 32", ours, echoes, path, "--connections", 1, "--in-flight", 32, bar=2.5)
@@ -458,12 +472,14 @@ def main():
     parser.add_argument("--millrace", default=os.environ.get("MILLRACE", os.path.join(ROOT, ".build/release/millrace")))
     parser.add_argument("--echo", default=os.path.join(ROOT, ".build/peers/grpc_echo"))
     parser.add_argument("--model", default=os.path.join(ROOT, "deploy/models/flights.yaml"))
+    parser.add_argument("--data", default=os.path.join(ROOT, "data/nycflights13"), help="flights.csv and weather.csv (`make data`)")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=3, help="of each run")
     parser.add_argument("--rate", type=float, default=20000, help="of learning and drain")
     parser.add_argument("--idle", type=int, default=10000, help="idle connections")
     parser.add_argument("--greedy", type=int, default=256, help="requests in flight of the greedy connection")
     parser.add_argument("--echo-modes", nargs="*", default=ECHO_MODES[:2], choices=ECHO_MODES)
+    parser.add_argument("--bench", action="store_true", help="ours is `millrace bench serve` instead of a whole instance")
     parser.add_argument("--json")
     options = parser.parse_args()
     options.model = os.path.abspath(options.model)

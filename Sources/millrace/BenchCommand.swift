@@ -10,9 +10,11 @@ struct BenchCommand: ParsableCommand {
         millrace bench ftrl
         millrace bench infer
         millrace bench rpc --port 9100
+        millrace bench serve --specification flights.yaml --bodies flights.bodies
         millrace bench train
       """,
     subcommands: [
-      BenchDecodeCommand.self, BenchFTRLCommand.self, BenchInferCommand.self, BenchRPCCommand.self, BenchTrainCommand.self,
+      BenchDecodeCommand.self, BenchFTRLCommand.self, BenchInferCommand.self, BenchRPCCommand.self, BenchServeCommand.self,
+      BenchTrainCommand.self,
     ])
 }

@@ -166,23 +166,7 @@ struct BenchInferCommand: ParsableCommand {
 
     deinit { slices.deallocate() }
 
-    /// Every row that the requests ask for gets a weight.
-    func fill(_ set: ReplicaSet) {
-      let reader = InferRequestReader(limits: EventLimits(), inputsMax: 64)
-      let tensors = TensorRows(specification: specification, inputsMax: 64, unknownInputs: .refused)
-      let batch = RowBatch()
-      for slice in slices where reader.read(slice) { _ = tensors.append(reader.request, to: batch) }
-      let ids = Set((0..<batch.entryCount).map { batch.ids[$0] })
-      let writer = UpdateRecordWriter()
-      for (shard, replica) in set.shards.enumerated() {
-        let own = ids.filter { RowID.shard(of: $0, count: set.shards.count) == shard }.sorted()
-        let header = UpdateHeader(kind: .update, specHash: specification.hash, sourcePartition: 0, from: 0, to: SourceProgress(offset: 1), examples: 1)
-        let gradients = own.map { Float($0 % 64) / 32 - 1 }
-        let record = writer.update(header, ids: own, gradients: gradients, squares: gradients.map { $0 * $0 }, count: own.count)
-        precondition(replica.apply(record, offset: 0).isAccepted, "the bench's own record is good")
-        replica.noteNews(nanoseconds: MonotonicClock.nanoseconds())
-      }
-    }
+    func fill(_ set: ReplicaSet) { set.fill(specification, for: slices) }
   }
 }
 
