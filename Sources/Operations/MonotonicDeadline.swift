@@ -1,16 +1,16 @@
-import Telemetry
+internal import Telemetry
 
 /// A point in monotonic time that several waits share.
-struct MonotonicDeadline: Sendable {
+public struct MonotonicDeadline: Sendable {
   private let endNanoseconds: Int64
 
-  init(milliseconds: Int) {
+  public init(milliseconds: Int) {
     endNanoseconds = MonotonicClock.nanoseconds() + Int64(milliseconds) * 1_000_000
   }
 
   /// Waits for `operation`, but not beyond the deadline: false when it was still running then. The
   /// operation is cancelled but not awaited, because it may never return.
-  func wait(_ operation: @escaping @Sendable () async -> Void) async -> Bool {
+  public func wait(_ operation: @escaping @Sendable () async -> Void) async -> Bool {
     let remaining = max(0, endNanoseconds - MonotonicClock.nanoseconds())
     let (outcomes, send) = AsyncStream<Bool>.makeStream()
     let work = Task {

@@ -76,7 +76,7 @@ final class Instance: Sendable {
     }
     // Before anything that may wait for others, so that the wait can be seen.
     if let listen = settings.admin.listen {
-      lifecycle.add("admin server") { try await self.startAdmin(listen) } stop: { await self.parts.withLock { $0.admin }?.stop() }
+      lifecycle.add("admin server") { try await self.startAdmin(listen) } stop: { await self.stopAdmin() }
     }
     lifecycle.add("Kafka") {
       // The thread that waits for a broker is no task's: it must be told.
@@ -314,6 +314,12 @@ final class Instance: Sendable {
       $0.admin = admin
       $0.adminPort = port
     }
+  }
+
+  /// A client that sends half a request keeps nobody waiting for long.
+  private func stopAdmin() async {
+    guard let admin = parts.withLock({ $0.admin }) else { return }
+    _ = await MonotonicDeadline(milliseconds: min(2_000, settings.stopWithinMilliseconds / 4)).wait { await admin.stop() }
   }
 }
 

@@ -193,7 +193,15 @@ final class InstanceEndpoint: Sendable {
     let grace = settings.drainMilliseconds
     await withTaskGroup { group in
       for server in parts.servers { group.addTask { await server.stop(graceMilliseconds: grace) } }
-      if let rest = parts.rest { group.addTask { await rest.stop() } }
+      if let rest = parts.rest {
+        // A client that sends half a request keeps nobody waiting for longer.
+        let deadline = MonotonicDeadline(milliseconds: grace)
+        group.addTask { [logger] in
+          if await !deadline.wait({ await rest.stop() }) {
+            logger.warning("REST requests were cut off", metadata: ["after_ms": "\(grace)"])
+          }
+        }
+      }
     }
     // What was answered last is in the log before its broker goes.
     if let producer = parts.producer { await blocking { producer.stop() } }

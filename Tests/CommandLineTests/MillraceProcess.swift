@@ -147,12 +147,10 @@ func eventually(_ what: String, seconds: Double = 60, _ condition: () throws -> 
   }
 }
 
-/// One GET by HTTP/1.0 on loopback.
-/// - Returns: status and body, or nil when nobody answers.
-func get(_ path: String, port: Int) -> (status: Int, body: String)? {
+/// A socket connected to a port on loopback, whose reads give up after five seconds; nil when nobody listens. The caller closes it.
+func connection(port: Int) -> Int32? {
   let socket = Glibc.socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
   guard socket >= 0 else { return nil }
-  defer { close(socket) }
   var limit = timeval(tv_sec: 5, tv_usec: 0)
   setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
   var address = sockaddr_in()
@@ -164,10 +162,25 @@ func get(_ path: String, port: Int) -> (status: Int, body: String)? {
       connect(socket, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) == 0
     }
   }
-  guard connected else { return nil }
+  guard connected else {
+    close(socket)
+    return nil
+  }
+  return socket
+}
+
+/// Sends all of a text.
+func send(_ text: String, to socket: Int32) -> Bool {
+  text.utf8.withContiguousStorageIfAvailable { Glibc.send(socket, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) == $0.count } == true
+}
+
+/// One GET by HTTP/1.1 on loopback.
+/// - Returns: status and body, or nil when nobody answers.
+func get(_ path: String, port: Int) -> (status: Int, body: String)? {
+  guard let socket = connection(port: port) else { return nil }
+  defer { close(socket) }
   let request = "GET \(path) HTTP/1.1\r\nHost: 127.0.0.1:\(port)\r\nConnection: close\r\n\r\n"
-  guard request.utf8.withContiguousStorageIfAvailable({ send(socket, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) == $0.count }) == true
-  else { return nil }
+  guard send(request, to: socket) else { return nil }
   var answer: [UInt8] = []
   var buffer = [UInt8](repeating: 0, count: 65_536)
   while true {

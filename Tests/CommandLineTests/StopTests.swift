@@ -73,6 +73,25 @@ import Testing
     #expect(instance.stop() == 0, "\(instance.tail)")
   }
 
+  @Test(.timeLimit(.minutes(1))) func halfARequestDoesNotHoldAStop() throws {
+    let instance = try RunningInstance(yaml: Self.model, grpc: "drain: 200ms")
+    try instance.start()
+    var sockets: [Int32] = []
+    defer { for socket in sockets { close(socket) } }
+    for (port, half) in [
+      (instance.httpPort, "POST /v2/models/orders/infer HTTP/1.1\r\nHost: here\r\nContent-Length: 100\r\n\r\n{"),
+      (instance.httpPort, "POST /v2/models/orders/in"), (instance.adminPort, "GET /status HT"),
+      (instance.grpcPort, "PRI * HTTP/2.0\r\n"), (instance.grpcPort, ""), (instance.controlPort, "GET / HTTP/1.1\r\n"),
+    ] {
+      let socket = try #require(connection(port: port))
+      sockets.append(socket)
+      #expect(send(half, to: socket))
+    }
+    // Whole requests are answered beside the halves.
+    #expect(get("/v2/health/ready", port: instance.httpPort)?.status == 200)
+    #expect(instance.stop() == 0, "\(instance.tail)")
+  }
+
   private struct Place: Hashable {
     var partition: Int32
     var offset: Int64
