@@ -2,10 +2,11 @@ import ArgumentParser
 import Events
 import Foundation
 import Kafka
+import MillraceClient
 import Model
 
 /// `millrace produce`: events, labels or examples from text into a topic.
-struct ProduceCommand: ParsableCommand {
+struct ProduceCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "produce",
     abstract: "Send events, labels or examples to a topic, from JSON lines or a table.",
@@ -30,8 +31,11 @@ struct ProduceCommand: ParsableCommand {
         Labels from a table:
           millrace produce labels --csv outcomes.csv --id-column order --label-column paid
 
+        Events by gRPC, where Kafka cannot be reached:
+          millrace produce features --jsonl events.jsonl --grpc 127.0.0.1:8001
+
       EXIT CODES
-        0 all sent, 1 some lines were wrong or not delivered or no broker answered, 64 for wrong usage.
+        0 all sent, 1 some lines were wrong or not delivered or nobody answered, 64 for wrong usage.
       """)
 
   enum Kind: String, ExpressibleByArgument, CaseIterable { case features, labels, examples }
@@ -65,6 +69,9 @@ struct ProduceCommand: ParsableCommand {
   @Option(help: ArgumentHelp("Records a second. Default: as fast as possible.", valueName: "count"))
   var rate: Double?
 
+  @Option(help: ArgumentHelp("Send through this server's ingest service instead of Kafka; features and labels only.", valueName: "host:port"))
+  var grpc: String?
+
   @OptionGroup var connection: KafkaConnection
 
   func validate() throws {
@@ -76,6 +83,10 @@ struct ProduceCommand: ParsableCommand {
       throw ValidationError("\(kind.rawValue) from a table need --label-column")
     }
     _ = try connection.settings()
+    guard grpc != nil else { return }
+    if kind == .examples { throw ValidationError("--grpc takes features and labels; an example can be sent as a feature event with its label") }
+    if topic != nil { throw ValidationError("--grpc and --topic exclude each other: the server knows its topics") }
+    if key != nil { throw ValidationError("--grpc and --key exclude each other: the server takes each record's own key") }
   }
 
   private var eventForm: EventForm? {
@@ -87,7 +98,7 @@ struct ProduceCommand: ParsableCommand {
     }
   }
 
-  func run() throws {
+  func run() async throws {
     guard let eventForm else { throw ExitCode.validationFailure }
     let path = csv ?? jsonl ?? "-"
     guard let lines = LineReader(path: path) else {
@@ -100,10 +111,18 @@ struct ProduceCommand: ParsableCommand {
     } else {
       source = JSONLinesSource(lines, eventForm, kind)
     }
+    let name = path == "-" ? "standard input" : path
     do {
+      if let grpc {
+        var sender = try IngestSender(server: grpc, kind: kind, contentType: "\(eventForm.contentType)", rate: rate)
+        return try await sender.sendAll(from: &source, name: name, kind: kind)
+      }
       let sender = try RecordSender(
         connection.settings(), topic: topic ?? kind.rawValue, contentType: "\(eventForm.contentType)", key: key, rate: rate)
-      try sender.sendAll(from: &source, name: path == "-" ? "standard input" : path, kind: kind)
+      try sender.sendAll(from: &source, name: name, kind: kind)
+    } catch let error as PredictionError {
+      report("\(error)")
+      throw ExitCode.failure
     } catch let error as KafkaError {
       report(error.message)
       throw ExitCode.failure

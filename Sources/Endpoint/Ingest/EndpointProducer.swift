@@ -76,7 +76,7 @@ public final class EndpointProducer: @unchecked Sendable {
   /// A place that delivery reports come to.
   func makePort() -> ReportPort {
     state.withLock { state in
-      let port = ReportPort(number: state.ports.count, producer: self)
+      let port = ReportPort(number: state.ports.count)
       state.ports.append(port)
       return port
     }

@@ -40,7 +40,8 @@ public final class IngestService: Sendable {
 
   private struct State {
     var topics: [PublishKind: IngestTopics] = [:]
-    var handlers: [PublishHandler] = []
+    /// With their loops, which a server that has stopped no longer keeps.
+    var handlers: [(handler: PublishHandler, loop: ServerLoop)] = []
     var isDraining = false
   }
 
@@ -75,7 +76,7 @@ public final class IngestService: Sendable {
       loop: loop, kind: kind, settings: settings, topics: state.withLock { $0.topics[kind] }, producer: producer,
       metrics: IngestMetrics(registry: registry, kind: kind))
     let isDraining = state.withLock { state in
-      state.handlers.append(handler)
+      state.handlers.append((handler, loop))
       return state.isDraining
     }
     if isDraining { handler.beginDrain() }
@@ -85,10 +86,10 @@ public final class IngestService: Sendable {
   /// Takes no more requests: each stream ends with UNAVAILABLE when what it sent before has been acknowledged.
   public func beginDrain() {
     let handlers = state.withLock { state in
-      state.isDraining = true
-      return state.handlers
+      defer { state.isDraining = true }
+      return state.isDraining ? [] : state.handlers
     }
-    for handler in handlers { handler.beginDrainFromAnywhere() }
+    for (handler, loop) in handlers { loop.execute { handler.beginDrain() } }
   }
 }
 

@@ -1,4 +1,4 @@
-// Hot: one handler for each loop and kind; everything on the loop's thread but `beginDrainFromAnywhere`.
+// Hot: one handler for each loop and kind; everything on the loop's thread.
 import Events
 import Kafka
 import RPC
@@ -22,10 +22,16 @@ final class PublishHandler: MethodHandler, @unchecked Sendable {
       transport: LoopTransport(loop), sink: sink ?? RecordSink(), metrics: metrics)
     super.init(loop: loop)
     let work: @Sendable () -> Void = { [weak self] in self?.takeReports() }
-    port.setWake { [weak self] in self?.loop.execute(work) }
+    // Keeps the loop for as long as reports may come.
+    port.setWake { loop.execute(work) }
+    port.isIdle.store(true, ordering: .releasing)
   }
 
-  override func opened(_ call: Call) { streams.opened(call) }
+  override func opened(_ call: Call) {
+    port.isIdle.store(false, ordering: .releasing)
+    streams.opened(call)
+    flush()
+  }
 
   override func message(_ call: Call, _ bytes: UnsafeRawBufferPointer) {
     streams.message(call, bytes)
@@ -34,20 +40,23 @@ final class PublishHandler: MethodHandler, @unchecked Sendable {
 
   override func halfClosed(_ call: Call) {
     streams.halfClosed(call)
-    streams.flush()
+    flush()
   }
 
   override func ended(_ call: Call) {
     streams.ended(call)
-    streams.flush()
+    flush()
   }
 
   override func writable(_ call: Call) {
     streams.writable(call)
-    streams.flush()
+    flush()
   }
 
-  override func flush() { streams.flush() }
+  override func flush() {
+    streams.flush()
+    if streams.streamCount == 0 { port.isIdle.store(true, ordering: .releasing) }
+  }
 
   private func takeReports() {
     port.take(into: &batch)
@@ -63,15 +72,13 @@ final class PublishHandler: MethodHandler, @unchecked Sendable {
     batch.removeAll()
     streams.retry()
     port.isWaitingForRoom.store(streams.isBlocked, ordering: .releasing)
-    streams.flush()
+    flush()
   }
 
   func beginDrain() {
     streams.beginDrain()
-    streams.flush()
+    flush()
   }
-
-  func beginDrainFromAnywhere() { loop.execute { [self] in beginDrain() } }
 }
 
 /// The publish streams' calls, on their loop.

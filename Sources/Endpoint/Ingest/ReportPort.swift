@@ -28,7 +28,8 @@ final class ReportPort: @unchecked Sendable {
   let gate = ProducerGate()
   /// Reports are awaited, or room: the loop sets it, so that it is also woken when there is nothing to report.
   let isWaitingForRoom = Atomic<Bool>(false)
-  private unowned let producer: EndpointProducer
+  /// Nobody waits for reports: they are kept, and the loop, which may be gone, is left alone.
+  let isIdle = Atomic<Bool>(false)
   // Of the producer's thread.
   @exclusivity(unchecked) private var gathered = Batch()
   private let shared = Mutex(Shared())
@@ -40,10 +41,7 @@ final class ReportPort: @unchecked Sendable {
     var wake: (@Sendable () -> Void)?
   }
 
-  init(number: Int, producer: EndpointProducer) {
-    self.number = number
-    self.producer = producer
-  }
+  init(number: Int) { self.number = number }
 
   /// How to get `take` called where reports are awaited. Called on the producer's thread.
   func setWake(_ wake: @escaping @Sendable () -> Void) { shared.withLock { $0.wake = wake } }
@@ -63,6 +61,7 @@ final class ReportPort: @unchecked Sendable {
   }
 
   func handOver() {
+    guard !isIdle.load(ordering: .acquiring) else { return }
     guard !gathered.reports.isEmpty || isWaitingForRoom.load(ordering: .acquiring) else { return }
     let wake = shared.withLock { shared -> (@Sendable () -> Void)? in
       if shared.batch.reports.isEmpty {
