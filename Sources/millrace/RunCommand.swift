@@ -9,13 +9,13 @@ import Settings
 struct RunCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "run",
-    abstract: "Run an instance: broker, joiner, trainer, replicas, stream prediction, admin page.",
+    abstract: "Run an instance: broker, joiner, trainer, replicas, stream prediction, gRPC and REST, admin page.",
     discussion: """
       Without a Kafka in the configuration an embedded broker runs in the same process: one node, for development and \
       tests. Every key of the configuration is described in docs/configuration.md; an empty file is valid.
 
       EXAMPLES
-        The quick start: one model, an embedded Kafka on 127.0.0.1:9092, the admin page on 127.0.0.1:8002:
+        The quick start: one model, an embedded Kafka on 127.0.0.1:9092, gRPC on 8001, REST on 8000, the admin page on 8002:
           millrace run --config deploy/quickstart.yaml
 
         A model without a configuration file:
@@ -25,8 +25,8 @@ struct RunCommand: AsyncParsableCommand {
           millrace run --config millrace.yaml --check
 
       SIGNALS
-        SIGTERM and SIGINT stop cleanly: what was taken is answered, offsets are committed, a checkpoint is written. A \
-      second signal quits at once.
+        SIGTERM and SIGINT stop cleanly: health says NOT_SERVING, what was taken is answered, offsets are committed, a \
+      checkpoint is written. A second signal quits at once.
 
       EXIT CODES
         0 after a signal, 1 when it cannot start or a part fails, 64 for wrong usage, 65 for a wrong configuration.

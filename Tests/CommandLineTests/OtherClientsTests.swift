@@ -30,6 +30,16 @@ import Testing
         Issue.record("\(name): \(error)\n\(instance.tail)")
       }
     }
+    // What the documentation shows is what works.
+    let root = MillraceProcess.packageFolder.path
+    do {
+      let output = try await Self.python(
+        "documented.py", address[0], address[1], "millrace=\(MillraceProcess.binary.path)",
+        "files=\(root)/README.md,\(root)/docs/endpoint.md,\(root)/docs/ingest.md")
+      #expect(output.hasSuffix("ok\n"), "\(output)")
+    } catch {
+      Issue.record("\(error)\n\(instance.tail)")
+    }
     #expect(instance.stop() == 0, "\(instance.tail)")
   }
 

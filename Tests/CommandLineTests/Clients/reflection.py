@@ -2,17 +2,17 @@
 
 A label that comes by Ingest is joined with a request that was answered over gRPC, and the model learns from it.
 """
+import base64
+import struct
+
 import grpc
-from google.protobuf import descriptor_pool, json_format, message_factory
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
 from orders import arguments, eventually
+from reflected import Reflected
 
-given = arguments()
-channel = grpc.insecure_channel(given["grpc"])
-
-health = health_pb2_grpc.HealthStub(channel)
+server = Reflected(arguments()["grpc"])
+health = health_pb2_grpc.HealthStub(server.channel)
 SERVING = health_pb2.HealthCheckResponse.SERVING
 for service in ["", "inference.GRPCInferenceService", "millrace.Ingest"]:
     assert health.Check(health_pb2.HealthCheckRequest(service=service), timeout=10).status == SERVING, service
@@ -23,42 +23,24 @@ except grpc.RpcError as error:
     assert error.code() == grpc.StatusCode.NOT_FOUND, error
 assert next(iter(health.Watch(health_pb2.HealthCheckRequest(), timeout=30))).status == SERVING
 
-database = ProtoReflectionDescriptorDatabase(channel)
-services = set(database.get_services())
-assert services >= {"inference.GRPCInferenceService", "millrace.Ingest", "grpc.health.v1.Health"}, services
-pool = descriptor_pool.DescriptorPool(database)
-
-
-def call(name, *messages):
-    """As `grpcurl -plaintext -d '{...}' ADDRESS SERVICE/METHOD`: JSON in, JSON out, bytes as base64."""
-    service, method = name.split("/")
-    description = pool.FindServiceByName(service).FindMethodByName(method)
-    requests = [json_format.ParseDict(m, message_factory.GetMessageClass(description.input_type)()) for m in messages]
-    make = channel.stream_stream if description.client_streaming else channel.unary_unary
-    invoke = make("/" + name, lambda m: m.SerializeToString(), message_factory.GetMessageClass(description.output_type).FromString)
-    if description.client_streaming:
-        return [json_format.MessageToDict(answer) for answer in invoke(iter(requests), timeout=30)]
-    return json_format.MessageToDict(invoke(requests[0], timeout=30))
+assert server.services >= {"inference.GRPCInferenceService", "millrace.Ingest", "grpc.health.v1.Health"}, server.services
 
 
 def ask(identifier, **parameters):
-    answer = call("inference.GRPCInferenceService/ModelInfer", {
+    answer = server.call("inference.GRPCInferenceService/ModelInfer", {
         "modelName": "orders", "id": identifier, "parameters": parameters,
         "inputs": [
             {"name": "store", "datatype": "BYTES", "shape": [1, 1], "contents": {"bytesContents": ["Y2Fub2U="]}},
             {"name": "distance", "datatype": "FP32", "shape": [1, 1], "contents": {"fp32Contents": [4.2]}},
         ]})
-    import base64
-    import struct
-
     return struct.unpack("<f", base64.b64decode(answer["rawOutputContents"][0]))[0]
 
 
-assert call("inference.GRPCInferenceService/ServerReady", {}) == {"ready": True}
+assert server.call("inference.GRPCInferenceService/ServerReady", {}) == {"ready": True}
 before = ask("", log={"boolParam": False})
 # The request is logged under its id; its label comes by Ingest; the next request meets a model that has learned.
 answered = ask("rpc-1", key={"stringParam": "rpc-1"})
-acks = call("millrace.Ingest/PublishLabels", {"sequence": 7, "labels": [{"id": "rpc-1", "key": "cnBjLTE=", "label": 1}]})
+acks = server.call("millrace.Ingest/PublishLabels", {"sequence": 7, "labels": [{"id": "rpc-1", "key": "cnBjLTE=", "label": 1}]})
 assert len(acks) == 1 and int(acks[0]["sequence"]) == 7 and not acks[0].get("refusals"), acks
 learned = eventually("a label to be learned", lambda: (lambda s: s if s != before else None)(ask("", log={"boolParam": False})))
 assert learned > before, (before, answered, learned)
