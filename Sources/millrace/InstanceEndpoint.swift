@@ -41,6 +41,7 @@ final class InstanceEndpoint: Sendable {
   /// A port that is taken is no error: the system chooses another one.
   private let takesAnyPort: Bool
   private let parts = Mutex(Parts())
+  private let isStopping = Atomic<Bool>(false)
 
   init(settings: InstanceSettings, registry: Registry, health: HealthRegistry, logger: Logger, takesAnyPort: Bool) {
     self.settings = settings
@@ -68,7 +69,7 @@ final class InstanceEndpoint: Sendable {
     let (log, ingest) = try await blocking { try self.openTopics(kafka) }
     let services = EndpointServices(
       catalog: catalog,
-      control: ControlService(catalog: catalog, limits: limits, version: Millrace.version, isReady: { [health] in health.isReady }),
+      control: ControlService(catalog: catalog, limits: limits, version: Millrace.version, isReady: { self.canInfer(catalog) }),
       health: healthService, limits: limits, sink: log, ingest: ingest?.service)
     watch(healthService, catalog)
     // The control listener first: the other one tells people where it is.
@@ -176,14 +177,20 @@ final class InstanceEndpoint: Sendable {
       if models[entry.model.name] == nil { models[entry.model.name] = isReady }
     }
     statuses.merge(models) { identifier, _ in identifier }
-    statuses[V2Service.name] = catalog.snapshot().models.allSatisfy(\.isReady)
+    statuses[V2Service.name] = canInfer(catalog)
     if parts.withLock({ $0.ingest }) != nil { statuses[IngestService.name] = true }
     for (name, isServing) in statuses { service.set(name, isServing ? .serving : .notServing) }
+  }
+
+  /// Ready in the protocol's sense: every loaded model answers. A joiner that waits for Kafka takes nothing from that.
+  private func canInfer(_ catalog: ModelCatalog) -> Bool {
+    !isStopping.load(ordering: .acquiring) && catalog.snapshot().models.allSatisfy(\.isReady)
   }
 
   // MARK: Stop
 
   func stop() async {
+    isStopping.store(true, ordering: .releasing)
     health.beginStopping()
     let parts = self.parts.withLock { $0 }
     parts.watch?.cancel()

@@ -40,7 +40,12 @@ import Testing
     } catch {
       Issue.record("\(error)\n\(instance.tail)")
     }
+    // Whoever watches hears of the stop before the connection goes.
+    let watch = try ChildProcess(try #require(ChildProcess.python), ["-u", Self.script("watch.py"), address[0]])
+    try await watch.until("it serves") { watch.text.hasPrefix("SERVING\n") }
     #expect(instance.stop() == 0, "\(instance.tail)")
+    _ = try await watch.wait()
+    #expect(watch.text.hasPrefix("SERVING\nNOT_SERVING\n"), "\(watch.text)")
   }
 
   @Test(.enabled(if: ChildProcess.python != nil, noPython), .timeLimit(.minutes(3)))
