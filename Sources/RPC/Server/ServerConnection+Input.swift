@@ -122,7 +122,7 @@ extension ServerConnection {
     let route = methods.route(slot.pointee.methodIndex)
     let isUnary = route.isUnary
     slot.pointee.handler = route.handler
-    slot.pointee.state.insert(isUnary ? [.live, .unary] : .live)
+    if isUnary { slot.pointee.state.insert(.unary) }
     if slot.pointee.deadlineNanoseconds != .max {
       if slot.pointee.deadlineNanoseconds <= loop.nowNanoseconds {
         // Too late before it began: the handler need not hear of it.
@@ -130,6 +130,7 @@ extension ServerConnection {
       }
       loop.deadlines.insert(slot)
     }
+    slot.pointee.state.insert(.live)
     if !isUnary, let handler = slot.pointee.handler {
       loop.touch(handler)
       let call = slot.pointee.call

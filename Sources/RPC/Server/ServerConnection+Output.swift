@@ -255,6 +255,8 @@ extension ServerConnection {
   /// Writes what nghttp2 has ready, as long as the kernel takes it.
   func drain() {
     guard let session, let context, phase != .closing, phase != .closed else { return }
+    // Nothing is said to a peer that has not: it may speak another protocol.
+    if firstByteCount < 4 { return }
     var isFull = true
     while isFull, isWritable {
       loop.output.clear()

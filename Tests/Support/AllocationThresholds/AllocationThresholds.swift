@@ -24,6 +24,9 @@ public struct AllocationThresholds {
     return Int(mr_allocations_of_thread() - before)
   }
 
+  /// Allocations of the calling thread so far, for a thread that a test can only look in on.
+  public static func ofThisThread() -> Int { Int(mr_allocations_of_thread()) }
+
   /// Allocations of all threads so far.
   public static func ofProcess() -> Int { Int(mr_allocations_of_process()) }
 }
