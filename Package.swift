@@ -115,7 +115,7 @@ let package = Package(
     tests(
       "RPC", ["RPC", "ChildProcesses", "CNGHTTP2", "Telemetry", "AllocationThresholds", logging, nioCore, nioPosix, nioSSL],
       exclude: ["Clients"]),
-    tests("MillraceClient", ["MillraceClient", "RPC", "Events", "Model", "Telemetry", logging, nioCore, nioPosix]),
+    tests("MillraceClient", ["MillraceClient", "RPC", "Events", "Model", "Telemetry", logging, nioCore, nioPosix], exclude: ["golden"]),
     tests("Endpoint", [
       "Endpoint", "MillraceClient", "RPC", "Operations", "Serving", "Training", "Kafka", "EmbeddedBroker", "Learning", "UpdateLog", "Events", "Model",
       "CMessages", "Telemetry", "AllocationThresholds", "ChildProcesses", logging, hummingbird, hummingbirdTesting, nioCore, nioPosix,

@@ -17,10 +17,13 @@ struct Millrace: AsyncParsableCommand {
           millrace produce features --jsonl events.jsonl
           millrace tail predictions
           millrace produce labels --jsonl labels.jsonl
+
+        A prediction asked for by gRPC:
+          millrace predict --feature carrier=AA --feature temp=39.2
       """,
     version: version,
     subcommands: [
-      RunCommand.self, DemoCommand.self, ProduceCommand.self, TailCommand.self, TopicsCommand.self, BrokerCommand.self,
+      RunCommand.self, DemoCommand.self, ProduceCommand.self, TailCommand.self, PredictCommand.self, TopicsCommand.self, BrokerCommand.self,
       ModelCommand.self, LoadTestCommand.self, BenchCommand.self,
     ])
 }

@@ -317,7 +317,6 @@ final class CallPool {
       end(slot, .deadlineExceeded)
     }
     guard now >= backoffsUntil else { return }
-    backoffsUntil = .max
     for place in places.indices {
       perform(places[place].life.woke(now: now), place)
     }
@@ -497,13 +496,14 @@ final class CallPool {
       let connection = newConnection(place)
       places[place].connection = connection
       actions.append(.connect(connection: connection, address: address))
-    case .wait(let until): backoffsUntil = min(backoffsUntil, until)
+    case .wait: break
     }
     countIdle()
   }
 
   private func countIdle() {
     idlePlaces = isClosed ? 0 : places.count { $0.life.state == .idle }
+    backoffsUntil = .max
     for place in places {
       if case .backingOff(let until) = place.life.state { backoffsUntil = min(backoffsUntil, until) }
     }

@@ -35,6 +35,8 @@ struct CallRecord {
   var isFinished = false
   /// The frame that ends the request has been made.
   var isEndFramed = false
+  /// The server ended the stream.
+  var isAnswered = false
   /// The data provider has nothing to give and waits to be woken.
   var isDeferred = false
   var isAboveHighMark = false
@@ -57,6 +59,7 @@ struct CallRecord {
     hasHeaders = false
     isDeferred = false
     isEndFramed = false
+    isAnswered = false
     isPaused = false
   }
 }

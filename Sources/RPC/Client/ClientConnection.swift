@@ -25,7 +25,8 @@ final class ClientConnection: ChannelInboundHandler {
   private let isSecure: Bool
   @exclusivity(unchecked) private var session: OpaquePointer?
   @exclusivity(unchecked) private var context: ChannelHandlerContext?
-  @exclusivity(unchecked) private var output = ByteBuffer()
+  /// NIO's own first buffer, held so that every later read takes the loop's; see `SharedReadBuffer`.
+  @exclusivity(unchecked) private var firstBuffer: ByteBuffer?
   /// Where nghttp2's output goes, while it writes.
   @exclusivity(unchecked) private var room: UnsafeMutableRawPointer?
   @exclusivity(unchecked) private var roomCount = 0
@@ -39,6 +40,8 @@ final class ClientConnection: ChannelInboundHandler {
   @exclusivity(unchecked) private var errorText = ByteQueue()
   @exclusivity(unchecked) private(set) var isEstablished = false
   @exclusivity(unchecked) private var isOver = false
+  /// To be closed, even if its socket is still to come.
+  @exclusivity(unchecked) private var isUnwanted = false
   /// The server's SETTINGS were seen by the loop.
   @exclusivity(unchecked) var wasReady = false
   /// Why it ended, as far as it is known.
@@ -109,8 +112,8 @@ final class ClientConnection: ChannelInboundHandler {
       nghttp2_session_terminate_session(session, NGHTTP2_NO_ERROR.rawValue)
       flushOutput()
     }
-    guard let context else { return }
-    context.close(promise: nil)
+    isUnwanted = true
+    context?.close(promise: nil)
   }
 
   @inline(__always)
@@ -125,11 +128,11 @@ final class ClientConnection: ChannelInboundHandler {
     guard let session, let context, !isOver else { return }
     var hasWritten = false
     while context.channel.isWritable {
-      output.clear()
-      let count = output.writeWithUnsafeMutableBytes(minimumWritableBytes: Self.outputBytes) { fill($0, session) }
+      loop.output.clear()
+      let count = loop.output.writeWithUnsafeMutableBytes(minimumWritableBytes: Self.outputBytes) { fill($0, session) }
       if count < 0 || count == 0 { break }
       hasWritten = true
-      context.write(Self.wrapOutboundOut(output), promise: nil)
+      context.write(Self.wrapOutboundOut(loop.output), promise: nil)
       if !isOutOfRoom { break }
     }
     if hasWritten { context.flush() }
@@ -168,6 +171,7 @@ final class ClientConnection: ChannelInboundHandler {
 
   func handlerAdded(context: ChannelHandlerContext) {
     self.context = context
+    if isUnwanted { return context.close(promise: nil) }
     if context.channel.isActive, !isSecure { begin(context) }
   }
 
@@ -192,11 +196,13 @@ final class ClientConnection: ChannelInboundHandler {
   func channelRead(context: ChannelHandlerContext, data: NIOAny) {
     guard let session, !isOver else { return }
     let buffer = Self.unwrapInboundIn(data)
+    if !isSecure, firstBuffer == nil { firstBuffer = buffer }
     loop.depth &+= 1
     let taken = buffer.withUnsafeReadableBytes { bytes in
       nghttp2_session_mem_recv(session, bytes.baseAddress?.assumingMemoryBound(to: UInt8.self), bytes.count)
     }
     loop.depth &-= 1
+    if !isSecure { loop.readBuffer.giveBack(buffer) }
     if taken < 0 {
       over(
         isEstablished
@@ -255,7 +261,7 @@ final class ClientConnection: ChannelInboundHandler {
     defer { nghttp2_option_del(option) }
     nghttp2_option_set_no_auto_window_update(option, 1)
     let user = Unmanaged.passUnretained(self).toOpaque()
-    guard nghttp2_session_client_new2(&session, callbacks, user, option) == 0, let session else {
+    guard nghttp2_session_client_new3(&session, callbacks, user, option, loop.memoryFunctions) == 0, let session else {
       return over("no memory for an HTTP/2 session")
     }
     let settings = loop.settings
@@ -413,7 +419,7 @@ final class ClientConnection: ChannelInboundHandler {
     // Not by the last one seen: it may have been closed and its number's user data be gone.
     let slot = loop.slot(of: UInt(bitPattern: nghttp2_session_get_stream_user_data(session, stream)))
     lastStream = -1
-    loop.pool.streamClosed(id, wasAnswered: code == NGHTTP2_NO_ERROR.rawValue || slot < 0)
+    loop.pool.streamClosed(id, wasAnswered: code == NGHTTP2_NO_ERROR.rawValue)
     guard slot >= 0 else { return }
     loop.streamBroke(slot, code)
   }
@@ -443,6 +449,7 @@ final class ClientConnection: ChannelInboundHandler {
   /// The server ended the stream.
   private func answered(_ slot: Int32) {
     let record = loop.records + Int(slot)
+    record.pointee.isAnswered = true
     if let code = RPCCode(rawValue: UInt8(truncatingIfNeeded: max(-1, record.pointee.grpcStatus))), record.pointee.grpcStatus >= 0 {
       if code == .ok { return loop.succeed(slot) }
       return loop.fail(slot, code, PercentEncoding.decode(errorText.bytes))

@@ -29,6 +29,8 @@ struct ConnectionLife {
   private var address: Int
   /// Attempts since the last connection that was of use; after each round of all addresses there is a wait.
   private var failures = 0
+  /// A connection that was made and then turned away was followed by another one at once.
+  private var hasHurried = false
 
   init(addresses: Int, firstAddress: Int, backoff: ReconnectBackoff) {
     precondition(addresses > 0, "\(addresses) addresses")
@@ -50,10 +52,17 @@ struct ConnectionLife {
   }
 
   /// The server sent GOAWAY, or the connection's stream numbers are used up: it drains elsewhere, and this place is free. One that was of no
-  /// use counts as a failure, or a server that turns everybody away at once would be asked without a pause.
+  /// use counts as a failure (the second time), or a server that turns everybody away at once would be asked without a pause.
   mutating func departed(wasOfUse: Bool, now: Int64) -> Action {
     guard state == .ready || state == .connecting else { return .none }
-    return wasOfUse ? succeeded() : failed(now)
+    if wasOfUse { return succeeded() }
+    // Once: a server may have been about to leave when we came.
+    if state == .ready, !hasHurried {
+      hasHurried = true
+      address = (address + 1) % addresses
+      return connect()
+    }
+    return failed(now)
   }
 
   /// Connecting failed or the connection broke.
@@ -74,6 +83,7 @@ struct ConnectionLife {
 
   private mutating func succeeded() -> Action {
     failures = 0
+    hasHurried = false
     backoff.reset()
     state = .idle
     // The server that leaves is the one to leave: with others there, the next one first.

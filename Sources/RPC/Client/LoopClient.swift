@@ -31,6 +31,12 @@ public final class LoopClient: @unchecked Sendable {
   @exclusivity(unchecked) var dirty: [ClientConnection] = []
   /// Calls of nghttp2's that we are inside of: no session may be called, and no record freed, while it is above 0.
   @exclusivity(unchecked) var depth = 0
+  /// All connections write through it, one after the other, and read through the other.
+  @exclusivity(unchecked) var output = ByteBuffer()
+  let readBuffer = SharedReadBuffer(byteCount: 128 << 10)
+  /// What nghttp2's sessions of this loop stand in; without it they use malloc.
+  private let memory: OpaquePointer?
+  let memoryFunctions: UnsafeMutablePointer<nghttp2_mem>?
   @exclusivity(unchecked) private var isTurning = false
   /// The connection whose input is being looked at.
   @exclusivity(unchecked) private var current: Int32 = -1
@@ -74,6 +80,8 @@ public final class LoopClient: @unchecked Sendable {
     records = .allocate(capacity: recordCapacity)
     records.initialize(repeating: CallRecord(), count: recordCapacity)
     dirty.reserveCapacity(64)
+    memory = mr_memory_create()
+    memoryFunctions = memory.map { mr_memory_functions($0) }
   }
 
   deinit {
@@ -83,6 +91,8 @@ public final class LoopClient: @unchecked Sendable {
     }
     records.deallocate()
     inflated.deallocate()
+    // Every session is gone: its connection holds this loop.
+    if let memory { mr_memory_destroy(memory) }
   }
 
   // MARK: Any thread
@@ -523,7 +533,8 @@ public final class LoopClient: @unchecked Sendable {
   /// Tells whoever waits, and gives the slot back.
   private func complete(_ slot: Int32, _ code: RPCCode, _ message: UnsafeRawBufferPointer) {
     var record = records + Int(slot)
-    if record.pointee.streamID > 0, !record.pointee.isEndFramed {
+    // A stream that both sides have ended needs no reset.
+    if record.pointee.streamID > 0, !(record.pointee.isAnswered && record.pointee.isEndFramed) {
       connection(of: slot)?.reset(record.pointee.streamID, NGHTTP2_CANCEL)
     }
     let unary = record.pointee.unary
@@ -636,7 +647,7 @@ public final class LoopClient: @unchecked Sendable {
     ClientBootstrap(group: eventLoop)
       .connectTimeout(timeout)
       .channelOption(.socketOption(.tcp_nodelay), value: 1)
-      .channelOption(.recvAllocator, value: FixedSizeRecvByteBufferAllocator(capacity: 128 << 10))
+      .channelOption(.recvAllocator, value: SharedReadBufferAllocator(readBuffer))
       .channelOption(.writeBufferWaterMark, value: .init(low: 128 << 10, high: 512 << 10))
       .channelInitializer { channel in
         channel.eventLoop.makeCompletedFuture {
