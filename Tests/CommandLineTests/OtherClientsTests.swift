@@ -34,7 +34,7 @@ import Testing
     let root = MillraceProcess.packageFolder.path
     do {
       let output = try await Self.python(
-        "documented.py", address[0], address[1],
+        "documented.py", address[0], address[1], address[2],
         "files=\(root)/README.md,\(root)/docs/endpoint.md,\(root)/docs/ingest.md")
       #expect(output.hasSuffix("ok\n"), "\(output)")
     } catch {

@@ -15,7 +15,9 @@ ran = {"python": 0, "grpcurl": 0, "curl": 0} | ({"millrace": 0} if "millrace" in
 
 def here(text):
     """The usual ports are those of somebody else on a machine that runs tests."""
-    return text.replace("127.0.0.1:8001", given["grpc"]).replace("127.0.0.1:8000", given["http"])
+    for port, key in [("8000", "http"), ("8001", "grpc"), ("8003", "control")]:
+        text = text.replace(f"127.0.0.1:{port}", given[key])
+    return text
 
 
 def run(words, command):
@@ -40,9 +42,11 @@ def run(words, command):
 for path in given["files"].split(","):
     with open(path) as file:
         text = file.read()
+    # The blocks of a page go on from each other.
+    names = {}
     for language, block in re.findall(r"^```(\w*)\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
         if language == "python":
-            exec(compile(here(block), path, "exec"), {})
+            exec(compile(here(block), path, "exec"), names)
             ran["python"] += 1
         elif language == "":
             # A command goes on over lines that end in a backslash, or within quotes.
