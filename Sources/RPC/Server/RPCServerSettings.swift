@@ -19,6 +19,11 @@ public struct RPCServerSettings: Sendable {
   public var connectionsMax = 20_000
   /// Most bytes of unfinished and undelivered messages that one connection may make us hold; calls that ask for more fail.
   public var heldBytesMax = 256 << 20
+  /// The same for all connections together; when there are more, connections that hold more than 1 MiB get no more. Each event loop has
+  /// an equal share.
+  public var heldBytesTotalMax = 2 << 30
+  /// Most calls of all connections at a time; more are refused. Each event loop has an equal share.
+  public var callsMax = 200_000
 
   /// The flow control window of a connection, in bytes: how much all its calls may send ahead.
   public var connectionWindowBytes = 4 << 20
@@ -68,6 +73,8 @@ public struct RPCServerSettings: Sendable {
     try check("streamsMax", streamsMax, 1...1_000_000)
     try check("connectionsMax", connectionsMax, 1...10_000_000)
     try check("heldBytesMax", heldBytesMax, 1024...(1 << 40))
+    try check("heldBytesTotalMax", heldBytesTotalMax, 1024...(1 << 50))
+    try check("callsMax", callsMax, 1...10_000_000)
     try check("connectionWindowBytes", connectionWindowBytes, 65_535...(1 << 31 - 1))
     try check("streamWindowBytes", streamWindowBytes, 1...(1 << 31 - 1))
     try check("readBytesMax", readBytesMax, 512...(1 << 24))

@@ -13,7 +13,6 @@ extension ServerConnection {
     let taken = nghttp2_session_mem_recv(session, bytes.bindMemory(to: UInt8.self).baseAddress, bytes.count)
     if borrowing != nil { keepBorrowed() }
     if taken < 0 { receiveFailed(Int32(truncatingIfNeeded: taken)) }
-    if phase == .handshake, taken >= 0, firstByteCount == 8 { phase = .open }
     loop.markDirty(self)
   }
 
@@ -30,12 +29,16 @@ extension ServerConnection {
     current = nil
     guard frame.pointee.headers.cat == NGHTTP2_HCAT_REQUEST, let session else { return }
     let streamID = frame.pointee.hd.stream_id
-    if callCount >= loop.settings.streamsMax {
+    let isBeyond = callCount >= loop.settings.streamsMax
+    if isBeyond || loop.calls.occupied >= loop.callsMax {
       loop.metrics.streamsRefused.add()
-      count(.reset)
+      // That others have too many calls is not this client's doing.
+      if isBeyond { count(.reset) }
       nghttp2_submit_rst_stream(session, UInt8(NGHTTP2_FLAG_NONE.rawValue), streamID, NGHTTP2_REFUSED_STREAM.rawValue)
       return
     }
+    // Clients widen the windows of their calls one by one, before any answer.
+    floods.credit(.windowUpdate, 4)
     let slot = loop.calls.take()
     slot.pointee.streamID = streamID
     slot.pointee.state = .occupied
@@ -50,7 +53,7 @@ extension ServerConnection {
 
   @inline(__always)
   func header(_ name: UnsafePointer<UInt8>, _ nameCount: Int, _ value: UnsafePointer<UInt8>, _ valueCount: Int) {
-    guard let slot = current else { return }
+    guard let slot = current, !slot.pointee.state.contains(.headersTooLarge) else { return }
     let bytes = Int(slot.pointee.headerBytes) &+ nameCount &+ valueCount &+ 32
     slot.pointee.headerBytes = Int32(truncatingIfNeeded: bytes)
     if bytes > loop.settings.headerBytesMax {
@@ -106,6 +109,8 @@ extension ServerConnection {
       slot.pointee.encoding = encoding
     } else {
       slot.pointee.state.insert(.encodingUnknown)
+      // For the message that says which.
+      Self.withBytes("grpc-encoding") { HeaderStore.append(name: $0, value: value, to: &slot.pointee.metadata) }
     }
   }
 
@@ -153,7 +158,8 @@ extension ServerConnection {
     } else if slot.pointee.methodIndex < 0 {
       unknownMethod(slot)
     } else if state.contains(.encodingUnknown) {
-      fail(slot, .unimplemented, "grpc-encoding: this server understands identity, gzip and deflate")
+      let given = HeaderStore.metadata(slot.pointee.metadata.bytes)["grpc-encoding"]?.prefix(100) ?? ""
+      fail(slot, .unimplemented, "grpc-encoding \(given): this server understands identity, gzip and deflate")
     } else {
       fail(slot, .internal, "grpc-timeout: up to eight digits and one of H, M, S, m, u, n")
     }
@@ -181,6 +187,7 @@ extension ServerConnection {
   @inline(__always)
   func data(_ streamID: Int32, _ bytes: UnsafeRawBufferPointer, endStream: Bool) {
     guard let session else { return }
+    movedNanoseconds = loop.nowNanoseconds
     // Calls share the connection's window, so it is given back at once whatever becomes of the bytes: one slow call must not stop all.
     nghttp2_session_consume_connection(session, bytes.count)
     guard let slot = slot(of: streamID) else { return }
@@ -243,13 +250,21 @@ extension ServerConnection {
   }
 
   private func hold(_ slot: UnsafeMutablePointer<CallSlot>, _ bytes: UnsafeRawBufferPointer) -> Bool {
-    guard heldBytes <= loop.settings.heldBytesMax - bytes.count else {
-      fail(slot, .resourceExhausted, "this connection's calls hold more than \(loop.settings.heldBytesMax) bytes")
+    guard mayHold(bytes.count) else {
+      fail(slot, .resourceExhausted, "this connection's calls hold more bytes than the server can spare")
       return false
     }
     slot.pointee.input.append(bytes)
     heldBytes &+= bytes.count
     return true
+  }
+
+  /// Whether the connection may make us hold `byteCount` bytes more: within its own bound, and within its loop's as far as it holds more
+  /// than anybody may.
+  @inline(__always)
+  func mayHold(_ byteCount: Int) -> Bool {
+    byteCount <= loop.settings.heldBytesMax &- heldBytes
+      && (byteCount <= loop.heldBytesMax &- loop.heldBytes || byteCount <= Self.heldAtRestBytesMax &- heldBytes)
   }
 
   private func streamData(_ slot: UnsafeMutablePointer<CallSlot>, _ bytes: UnsafeRawBufferPointer) {

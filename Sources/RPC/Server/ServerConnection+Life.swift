@@ -42,10 +42,12 @@ extension ServerConnection {
   /// A frame's header came.
   @inline(__always)
   func frameBegan(_ header: nghttp2_frame_hd) {
+    // Nothing may come between the frames of a header block, so that any other frame says that it has ended.
+    if UInt32(header.type) != NGHTTP2_CONTINUATION.rawValue { headersSinceNanoseconds = 0 }
     switch UInt32(header.type) {
     case NGHTTP2_DATA.rawValue:
       if header.length == 0, header.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) == 0 { count(.emptyData) }
-    case NGHTTP2_HEADERS.rawValue: break
+    case NGHTTP2_HEADERS.rawValue: headersSinceNanoseconds = loop.nowNanoseconds
     case NGHTTP2_WINDOW_UPDATE.rawValue: count(.windowUpdate)
     case NGHTTP2_SETTINGS.rawValue: if header.flags & UInt8(NGHTTP2_FLAG_ACK.rawValue) == 0 { count(.settings) }
     case NGHTTP2_PING.rawValue: if header.flags & UInt8(NGHTTP2_FLAG_ACK.rawValue) == 0 { count(.ping) }
@@ -167,7 +169,25 @@ extension ServerConnection {
     case .closed: return
     }
     if stalledSinceNanoseconds > 0, isOver(stalledSinceNanoseconds, settings.stallMilliseconds) { return closeFor(.stall) }
+    if headersSinceNanoseconds > 0, isOver(headersSinceNanoseconds, settings.handshakeMilliseconds) { return closeFor(.handshake) }
+    if heldBytes > Self.heldAtRestBytesMax, isOver(movedNanoseconds, settings.stallMilliseconds), holdsAtRest() { return closeFor(.stall) }
     if phase == .open || phase == .draining { askForSignOfLife(now, settings) }
+  }
+
+  /// What a connection may make us hold for as long as it likes: a client whose windows stay closed, or that leaves messages half sent,
+  /// is cut off above this when nothing has moved for `stallMilliseconds`.
+  static let heldAtRestBytesMax = 1 << 20
+
+  /// Whether it is the client that lets so much wait. (What waits because its handler does not read is not the client's doing.)
+  private func holdsAtRest() -> Bool {
+    var bytes = 0
+    var next = calls
+    while let slot = next {
+      bytes &+= slot.pointee.output.count
+      if !slot.pointee.state.contains(.readingPaused) { bytes &+= slot.pointee.input.count }
+      next = slot.pointee.next
+    }
+    return bytes > Self.heldAtRestBytesMax
   }
 
   private func askForSignOfLife(_ now: Int64, _ settings: RPCServerSettings) {

@@ -10,7 +10,7 @@ extension ServerConnection {
   @inline(__always)
   func hasRoom(_ slot: UnsafeMutablePointer<CallSlot>, _ byteCount: Int) -> Bool {
     if byteCount <= loop.settings.pendingBytesMax &- slot.pointee.output.count,
-      byteCount <= loop.settings.heldBytesMax &- heldBytes, byteCount <= Int(UInt32.max)
+      mayHold(byteCount), byteCount <= Int(UInt32.max)
     {
       return true
     }
@@ -177,6 +177,7 @@ extension ServerConnection {
       UnsafeMutableRawPointer(into).copyMemory(from: base, byteCount: count)
       slot.pointee.output.removeFirst(count)
       heldBytes &-= count
+      movedNanoseconds = loop.nowNanoseconds
       floods.creditSentData()
     }
     if slot.pointee.output.isEmpty {

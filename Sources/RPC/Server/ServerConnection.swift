@@ -51,7 +51,9 @@ final class ServerConnection: ChannelDuplexHandler {
   @exclusivity(unchecked) var calls: UnsafeMutablePointer<CallSlot>?
   @exclusivity(unchecked) var callCount = 0
   /// Bytes of messages that its calls hold, in and out.
-  @exclusivity(unchecked) var heldBytes = 0
+  @exclusivity(unchecked) var heldBytes = 0 {
+    didSet { loop.heldBytes &+= heldBytes &- oldValue }
+  }
   /// Calls whose answer is complete and whose client has not ended its side: they are reset once the answer is out.
   @exclusivity(unchecked) var earlyEnds = 0
 
@@ -69,6 +71,10 @@ final class ServerConnection: ChannelDuplexHandler {
   /// When the last call ended, or the connection began.
   @exclusivity(unchecked) var idleSinceNanoseconds: Int64 = 0
   @exclusivity(unchecked) var stalledSinceNanoseconds: Int64 = 0
+  /// When bytes of a message last came or went.
+  @exclusivity(unchecked) var movedNanoseconds: Int64 = 0
+  /// When the header block that is being read began; 0 when none is.
+  @exclusivity(unchecked) var headersSinceNanoseconds: Int64 = 0
   @exclusivity(unchecked) var pingSentNanoseconds: Int64 = 0
   @exclusivity(unchecked) var drainBeganNanoseconds: Int64 = 0
   @exclusivity(unchecked) var closeBeganNanoseconds: Int64 = 0
@@ -88,6 +94,7 @@ final class ServerConnection: ChannelDuplexHandler {
     self.context = context
     bornNanoseconds = loop.nowNanoseconds
     heardNanoseconds = bornNanoseconds
+    movedNanoseconds = bornNanoseconds
     idleSinceNanoseconds = bornNanoseconds
     loop.add(self)
     if context.channel.isActive, !isTLS { open() }

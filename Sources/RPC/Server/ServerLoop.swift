@@ -1,6 +1,7 @@
 // Hot: every call passes here. No allocation, existential, String or closure for each call in the steady state.
 internal import CNGHTTP2
 public import NIOCore
+internal import Synchronization
 internal import Telemetry
 
 /// One event loop's calls: what handlers answer through. Everything here is for that loop's thread only, except `execute`.
@@ -32,6 +33,12 @@ public final class ServerLoop: @unchecked Sendable {
   @exclusivity(unchecked) private(set) var nowNanoseconds: Int64 = 0
   @exclusivity(unchecked) private(set) var connections: [ServerConnection] = []
   @exclusivity(unchecked) private(set) var isDraining = false
+  /// Bytes of messages that the calls of all connections hold.
+  @exclusivity(unchecked) var heldBytes = 0
+  /// This loop's shares of the server's bounds.
+  let heldBytesMax: Int
+  let callsMax: Int
+  let load = LoopLoad()
 
   @exclusivity(unchecked) private var isInTurn = false
   @exclusivity(unchecked) private var isTurnScheduled = false
@@ -55,6 +62,10 @@ public final class ServerLoop: @unchecked Sendable {
     self.settings = settings
     self.metrics = metrics
     self.memory = memory
+    let loops = max(1, settings.loops > 0 ? settings.loops : System.coreCount)
+    heldBytesMax = settings.heldBytesTotalMax / loops
+    callsMax = max(1, settings.callsMax / loops)
+    metrics.add(load)
     output = ByteBufferAllocator().buffer(capacity: ServerConnection.outputBytes)
     readBuffer = SharedReadBuffer(byteCount: settings.readBytesMax)
     nameValues = ResponseHeaders()
@@ -239,6 +250,8 @@ public final class ServerLoop: @unchecked Sendable {
       tellRoomy()
     }
     if countedOK > 0 { publishCounts() }
+    load.calls.store(calls.occupied, ordering: .relaxed)
+    load.heldBytes.store(heldBytes, ordering: .relaxed)
     armDeadlineTimer()
     isInTurn = false
     if rounds == Self.roundsMax { ensureTurn() }

@@ -12,6 +12,7 @@ final class ServerMetrics: Sendable {
   private let cuts: [Counter]
   private let registry: Registry
   private let listener: String
+  private let loads = LoopLoads()
   /// By method and code; made when first counted.
   private let calls = Mutex<[Int: Counter]>([:])
 
@@ -31,9 +32,18 @@ final class ServerMetrics: Sendable {
         "millrace_rpc_connections_cut_total", "gRPC connections that the server ended, by reason.",
         labels: labels + [("reason", $0.name)])
     }
+    let loads = loads
+    registry.gaugeReading("millrace_rpc_calls_in_flight", "gRPC calls that are not over.", labels: labels) {
+      Double(loads.sum { $0.calls.load(ordering: .relaxed) })
+    }
+    registry.gaugeReading("millrace_rpc_held_bytes", "Bytes of messages that wait, coming in or going out.", labels: labels) {
+      Double(loads.sum { $0.heldBytes.load(ordering: .relaxed) })
+    }
     let count = WeakCount(self)
     registry.gaugeReading("millrace_rpc_connections", "gRPC connections open now.", labels: labels) { count.read() }
   }
+
+  func add(_ load: LoopLoad) { loads.add(load) }
 
   func cut(_ reason: CutReason) { cuts[reason.rawValue].add() }
 

@@ -81,12 +81,16 @@ extension ServerConnection {
     case NGHTTP2_DATA.rawValue:
       if ended, let slot = slot(of: frame.pointee.hd.stream_id) { inputEnded(slot) }
     case NGHTTP2_HEADERS.rawValue:
+      headersSinceNanoseconds = 0
       if frame.pointee.headers.cat == NGHTTP2_HCAT_REQUEST {
         if let slot = current { headersComplete(slot, endStream: ended) }
       } else if ended, let slot = slot(of: frame.pointee.hd.stream_id) {
         // A client's trailers say nothing in gRPC.
         inputEnded(slot)
       }
+    case NGHTTP2_SETTINGS.rawValue:
+      // The preface is whole with the client's first SETTINGS.
+      if phase == .handshake { phase = .open }
     case NGHTTP2_PING.rawValue:
       if frame.pointee.hd.flags & UInt8(NGHTTP2_FLAG_ACK.rawValue) != 0 { pingAnswered(frame.pointee.ping) }
     default: break
