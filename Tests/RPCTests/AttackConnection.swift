@@ -46,6 +46,9 @@ final class AttackConnection {
   private(set) var settingsAcknowledgements = 0
   private(set) var windowUpdates: [UInt32: Int] = [:]
   private(set) var bytesReceived = 0
+  private var dataSent = 0
+  /// What the connection's window still takes.
+  var windowLeft: Int { 65_535 + (windowUpdates[0] ?? 0) - dataSent }
   /// The peer closed or reset the connection.
   private(set) var isClosed = false
   /// Bytes of the input that make no frame are kept as they are (an HTTP/1 answer).
@@ -87,6 +90,15 @@ final class AttackConnection {
 
   /// Preface and settings.
   func begin(_ entries: [(id: UInt16, value: UInt32)] = []) { send(AttackWire.preface + AttackWire.settings(entries)) }
+
+  /// DATA within the connection's window, which `windowLeft` then counts.
+  @discardableResult func sendData(_ stream: UInt32, _ bytes: [UInt8], end: Bool = false) -> Bool {
+    dataSent += bytes.count
+    return send(AttackWire.data(stream, bytes, end: end))
+  }
+
+  /// All that a stream's window has taken and takes.
+  func streamWindow(_ stream: UInt32) -> Int { Int(settings[4] ?? 65_535) + (windowUpdates[stream] ?? 0) }
 
   /// Sends what the peer takes within `seconds`; false when it is gone or takes no more.
   @discardableResult func send(_ bytes: [UInt8], seconds: Double = 20) -> Bool {
@@ -148,6 +160,9 @@ final class AttackConnection {
     }
     return answer
   }
+
+  /// Drops what is known of a stream.
+  func forget(_ stream: UInt32) { answers[stream] = nil }
 
   /// Reads until the peer has closed, or has said GOAWAY with an error code; throws when it does not.
   func readToEnd(seconds: Double = 20) throws {
