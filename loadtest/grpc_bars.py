@@ -143,6 +143,7 @@ logging: {{level: warning}}
             except OSError:
                 return False
 
+        server.ready = ready
         wait_until(ready, "starting the server")
         return server
 
@@ -160,6 +161,7 @@ logging: {{level: warning}}
             count = sum(1 for _ in open(examples))
             wait_until(lambda: self.metric(server, "millrace_validation_examples") >= count, "training", 120)
             time.sleep(1)
+            wait_until(server.ready, "serving what was learned")
         return server
 
     def bench(self, model, bodies, loops=0):
