@@ -34,7 +34,7 @@ import Testing
     let root = MillraceProcess.packageFolder.path
     do {
       let output = try await Self.python(
-        "documented.py", address[0], address[1], address[2],
+        "documented.py", address[0], address[1], address[2], "millrace=\(MillraceProcess.binary.path)",
         "files=\(root)/README.md,\(root)/docs/endpoint.md,\(root)/docs/ingest.md")
       #expect(output.hasSuffix("ok\n"), "\(output)")
     } catch {

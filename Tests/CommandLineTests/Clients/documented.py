@@ -10,7 +10,7 @@ from reflected import Reflected
 
 given = arguments()
 server = Reflected(given["grpc"])
-ran = {"python": 0, "grpcurl": 0, "curl": 0} | ({"millrace": 0} if "millrace" in given else {})
+ran = {"python": 0, "grpcurl": 0, "curl": 0, "millrace": 0}
 
 
 def here(text):
@@ -31,7 +31,7 @@ def run(words, command):
     elif words[0] == "curl" and given["http"] in words[1]:
         body = words[words.index("-d") + 1].encode() if "-d" in words else None
         assert json.load(urllib.request.urlopen(urllib.request.Request(words[1], body), timeout=30)), command
-    elif words[:2] == ["millrace", "predict"] and "millrace" in given:
+    elif words[:2] == ["millrace", "predict"] and words[2:4] == ["--model", "orders"]:
         done = subprocess.run([given["millrace"], *words[1:], "--target", given["grpc"]], capture_output=True, text=True, timeout=60)
         assert done.returncode == 0 and done.stdout, (command, done)
     else:
