@@ -143,7 +143,7 @@ let package = Package(
 // Fuzzers (Tests/Fuzz/run.sh builds and runs them, and names libFuzzer's archive here): the decoders and what they stand on are
 // instrumented, the rest is not.
 if let libFuzzer = Context.environment["MILLRACE_LIBFUZZER"] {
-  let instrumented = ["CMessages", "CSimdJSON", "CKernels", "Settings", "Kernels", "Model", "Events", "UpdateLog", "EmbeddedBroker"]
+  let instrumented = ["CMessages", "CSimdJSON", "CKernels", "Settings", "Kernels", "Model", "Events", "UpdateLog", "EmbeddedBroker", "Endpoint"]
   let swiftFlags = SwiftSetting.unsafeFlags(["-sanitize=address,fuzzer", "-enable-testing"])
   for target in package.targets where instrumented.contains(target.name) {
     target.swiftSettings = (target.swiftSettings ?? []) + [swiftFlags]
@@ -155,7 +155,7 @@ if let libFuzzer = Context.environment["MILLRACE_LIBFUZZER"] {
     .executableTarget(
       name: "Fuzz",
       dependencies: [
-        "CFuzzDriver", "Events", "Model", "Settings", "UpdateLog", "EmbeddedBroker", logging, nioCore,
+        "CFuzzDriver", "Endpoint", "Serving", "Telemetry", "CMessages", "Events", "Model", "Settings", "UpdateLog", "EmbeddedBroker", logging, nioCore,
         .product(name: "NIOEmbedded", package: "swift-nio"),
       ],
       path: "Tests/Fuzz/Sources/Fuzz", swiftSettings: strict + [swiftFlags],

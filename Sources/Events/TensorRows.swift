@@ -27,6 +27,7 @@ public final class TensorRows {
   /// The input that the last refusal is about.
   @exclusivity(unchecked) private var notedInput = -1
   @exclusivity(unchecked) private var isUnknown = false
+  private var hints: [UInt64: String] = [:]
 
   private static let plans = Int(MR_PLANS)
 
@@ -95,17 +96,25 @@ public final class TensorRows {
     var place = mr_problem()
     place.input = Int32(clamping: notedInput)
     var problem = noted.requestProblem(place)
-    if isUnknown {
-      let names = assembler.specification.features.map(\.name)
-      let given = noted.field.map(\.text) ?? ""
-      // Comparing costs time: for models that people wrote by hand.
-      let hint = names.count <= Self.hintFeaturesMax ? nearest(to: given, in: names) : nil
-      problem.message += hint.map { "; did you mean \"\($0)\"?" } ?? "; it has \(names.prefix(8).joined(separator: ", "))\(names.count > 8 ? ", …" : "")"
-    }
+    if isUnknown { problem.message += hint(noted.field ?? UnsafeRawBufferPointer(start: nil, count: 0)) }
     return problem
   }
 
+  /// What an unknown name may have meant. Comparing names costs time that whoever sends bad requests all day must not get: each name is
+  /// compared once, and only so many are.
+  private func hint(_ given: UnsafeRawBufferPointer) -> String {
+    let names = assembler.specification.features.map(\.name)
+    let hash = hash64(given, seed: 0)
+    if let known = hints[hash] { return known }
+    let list = "; it has \(names.prefix(8).joined(separator: ", "))\(names.count > 8 ? ", …" : "")"
+    guard names.count <= Self.hintFeaturesMax, hints.count < Self.hintsMax else { return list }
+    let hint = nearest(to: given.text, in: names).map { "; did you mean \"\($0)\"?" } ?? list
+    hints[hash] = hint
+    return hint
+  }
+
   private static let hintFeaturesMax = 256
+  private static let hintsMax = 64
 
   // MARK: Parts
 

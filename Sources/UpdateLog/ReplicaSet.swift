@@ -29,7 +29,7 @@ public final class ReplicaSet: @unchecked Sendable {
   /// 0: one has not heard of it at all. Now minus this is the staleness of what the set answers.
   public var newsNanoseconds: Int64 {
     var oldest = Int64.max
-    for shard in shards { oldest = min(oldest, shard.newsNanoseconds) }
+    for index in shards.indices { oldest = min(oldest, shards[index].newsNanoseconds) }
     return oldest == .max ? 0 : oldest
   }
 

@@ -1,6 +1,7 @@
 // Hot: no allocation, existential, String, await or Foundation per request in the steady state. What is said of bad requests allocates.
 internal import CMessages
 internal import Events
+internal import Glibc
 internal import Model
 public import RPC
 internal import Serving
@@ -71,16 +72,19 @@ public final class InferenceBatch {
 
   deinit { requests.deallocate() }
 
-  /// Whether the cap on rows or values of one run is reached: run and empty the batch before more is added.
-  public var isFull: Bool { rowCount >= limits.rowsPerRunMax || valueCount >= limits.valuesPerRunMax }
+  /// Whether the cap on rows or values of one run is reached: run and empty the batch before more is added. A refused request counts as
+  /// a row.
+  public var isFull: Bool { max(rowCount, requestCount) >= limits.rowsPerRunMax || valueCount >= limits.valuesPerRunMax }
 
   /// Nothing was added since the batch was emptied.
   public var isEmpty: Bool { requestCount == 0 }
 
   /// Forgets requests and answers, keeps the memory.
   public func removeAll() {
-    for lane in lanes { lane.removeAll() }
-    lanes.removeAll(keepingCapacity: true)
+    if !lanes.isEmpty {
+      for index in lanes.indices { lanes[index].removeAll() }
+      lanes.removeAll(keepingCapacity: true)
+    }
     requestCount = 0
     rowCount = 0
     valueCount = 0
@@ -88,7 +92,7 @@ public final class InferenceBatch {
     ids.removeAll()
     kept.removeAll()
     output.removeAll()
-    wanted.removeAll(keepingCapacity: true)
+    if !wanted.isEmpty { wanted.removeAll(keepingCapacity: true) }
   }
 
   // MARK: Gathering
@@ -264,13 +268,17 @@ public final class InferenceBatch {
     return true
   }
 
+  private static let outputName: StaticString = "score"
+
   /// Every model has one output.
   private func checkOutputs(_ place: UnsafeMutablePointer<BatchedRequest>, _ model: ServedModel) -> Bool {
     let request = reader.request.pointee
     for index in 0..<Int(request.output_count) {
       guard let output = request.outputs?[index] else { continue }
       let name = UnsafeRawBufferPointer(start: output.name, count: Int(output.name_length))
-      if name.elementsEqual(ModelMetadata.outputName) { continue }
+      if name.count == Self.outputName.utf8CodeUnitCount, let base = name.baseAddress, memcmp(base, Self.outputName.utf8Start, name.count) == 0 {
+        continue
+      }
       refuse(
         place, model, .invalidArgument,
         "outputs[\(index)] \"\(clipped(text(output.name, output.name_length)))\": model \"\(model.name)\" has no such output; it has score")
@@ -308,7 +316,8 @@ public final class InferenceBatch {
     guard requestCount > 0 else { return }
     let ran = MonotonicClock.nanoseconds()
     var scored = ran
-    for lane in lanes {
+    for index in lanes.indices {
+      let lane = lanes[index]
       lane.score(now: scored)
       let now = MonotonicClock.nanoseconds()
       lane.statistics.gatherNanoseconds = ran - beganNanoseconds
@@ -318,7 +327,8 @@ public final class InferenceBatch {
     for index in 0..<requestCount { answer(requests + index, ran) }
     let ended = MonotonicClock.nanoseconds()
     let wall = WallClock.milliseconds()
-    for lane in lanes {
+    for index in lanes.indices {
+      let lane = lanes[index]
       lane.statistics.outputNanoseconds = ended - scored
       lane.model.statistics.add(lane.statistics, nowMilliseconds: wall)
     }
@@ -396,7 +406,7 @@ public final class InferenceBatch {
 
   private static func appendOutputTensor(rows: Int, to output: OutputBuffer) {
     let tensor = output.beginMessage(5)
-    output.appendField(1, text: "score")
+    output.appendField(1, text: outputName)
     output.appendField(2, text: "FP32")
     let shape = output.beginMessage(3)
     output.appendVarint(UInt64(rows))

@@ -4,7 +4,8 @@ public struct InferenceLimits: Sendable, Equatable {
   public var requestBytesMax: Int
   /// Inputs, and raw contents, of one request.
   public var inputsMax: Int
-  /// Values of one request over all inputs and rows; rows are bounded by it too.
+  /// Values of one request over all inputs and rows; rows are bounded by it too. A request is scored whole, and others wait: 65,536
+  /// values take two or three milliseconds.
   public var valuesMax: Int
   /// Bytes of one name or value.
   public var textBytesMax: Int
@@ -15,7 +16,7 @@ public struct InferenceLimits: Sendable, Equatable {
   public var valuesPerRunMax: Int
 
   public init(
-    requestBytesMax: Int = 64 << 20, inputsMax: Int = 4096, valuesMax: Int = 1 << 18, textBytesMax: Int = 16384, idBytesMax: Int = 1024,
+    requestBytesMax: Int = 64 << 20, inputsMax: Int = 4096, valuesMax: Int = 1 << 16, textBytesMax: Int = 16384, idBytesMax: Int = 1024,
     rowsPerRunMax: Int = 512, valuesPerRunMax: Int = 1 << 15
   ) {
     self.requestBytesMax = requestBytesMax

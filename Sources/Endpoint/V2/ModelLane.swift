@@ -49,7 +49,9 @@ final class ModelLane {
     positions.initialize(repeating: 0, count: shards)
     names.appendField(1, text: model.name)
     names.appendField(2, text: model.version)
-    appendParameter("arm", armParameter) { $0.appendField(3, text: arm.name) }
+    let starts = Self.beginParameter("arm", armParameter)
+    armParameter.appendField(3, text: arm.name)
+    Self.endParameter(starts, armParameter)
   }
 
   deinit {
@@ -99,18 +101,27 @@ final class ModelLane {
       digits.appendDecimal(positions[shard])
     }
     parameters.removeAll()
-    appendParameter("position", parameters) { $0.appendField(3, bytes: digits.bytes) }
-    if stalenessMilliseconds >= 0 { appendParameter("staleness_ms", parameters) { $0.appendField(2, int64: stalenessMilliseconds) } }
-    if labelsThrough != .min { appendParameter("labels_through", parameters) { $0.appendField(2, int64: labelsThrough) } }
+    let starts = Self.beginParameter("position", parameters)
+    parameters.appendField(3, bytes: digits.bytes)
+    Self.endParameter(starts, parameters)
+    if stalenessMilliseconds >= 0 { appendParameter("staleness_ms", stalenessMilliseconds) }
+    if labelsThrough != .min { appendParameter("labels_through", labelsThrough) }
   }
 
-  @inline(__always)
-  private func appendParameter(_ name: StaticString, _ output: OutputBuffer, value: (OutputBuffer) -> Void) {
+  private func appendParameter(_ name: StaticString, _ value: Int64) {
+    let starts = Self.beginParameter(name, parameters)
+    parameters.appendField(2, int64: value)
+    Self.endParameter(starts, parameters)
+  }
+
+  private static func beginParameter(_ name: StaticString, _ output: OutputBuffer) -> (entry: Int, value: Int) {
     let entry = output.beginMessage(4)
     output.appendField(1, text: name)
-    let start = output.beginMessage(2)
-    value(output)
-    output.endMessage(start)
-    output.endMessage(entry)
+    return (entry, output.beginMessage(2))
+  }
+
+  private static func endParameter(_ starts: (entry: Int, value: Int), _ output: OutputBuffer) {
+    output.endMessage(starts.value)
+    output.endMessage(starts.entry)
   }
 }

@@ -23,8 +23,6 @@ public struct ModelMetadata: Sendable, Equatable {
   /// The one output of every model: the score of each row.
   public static let output = TensorMetadata(name: "score", datatype: "FP32", shape: [-1, 1])
 
-  static let outputName: [UInt8] = Array(output.name.utf8)
-
   public var name: String
   /// Decimal numbers, ascending.
   public var versions: [String]

@@ -10,6 +10,8 @@ struct FuzzTarget: Sendable {
     FuzzTarget(name: "events-json", make: eventsJSON),
     FuzzTarget(name: "events-protobuf", make: eventsProtobuf),
     FuzzTarget(name: "events-v2", make: eventsV2),
+    FuzzTarget(name: "infer-requests", make: inferRequests),
+    FuzzTarget(name: "inference-batch", make: inferenceBatch),
     FuzzTarget(name: "labels", make: labels),
     FuzzTarget(name: "examples", make: examples),
     FuzzTarget(name: "predictions", make: predictions),

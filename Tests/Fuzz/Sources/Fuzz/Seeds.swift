@@ -17,7 +17,7 @@ enum Seeds {
   private static func all() -> [(String, [[UInt8]])] {
     [
       ("events-json", events(.json) + jsonExtras), ("events-protobuf", events(.protobuf)), ("events-v2", events(.v2)),
-      ("labels", labels()), ("examples", examples()), ("predictions", predictions()), ("table", tables), ("update-records", updates()),
+      ("infer-requests", inferRequests), ("inference-batch", inferRequests), ("labels", labels()), ("examples", examples()), ("predictions", predictions()), ("table", tables), ("update-records", updates()),
       ("specifications", specifications.map(\.canonicalBytes)), ("settings", settings),
     ]
   }
@@ -44,6 +44,76 @@ enum Seeds {
     let framed = form == .json ? [0, 0, 0, 0, 7] + plain : [0, 0, 0, 0, 7, 0] + plain
     return [plain, example, event {}, framed]
   }
+
+  /// Requests of the model "fuzz": as clients write them, in contents, of several rows, with parameters, and with contradictions.
+  static let inferRequests: [[UInt8]] = {
+    let output = OutputBuffer()
+    func message(_ number: UInt32, _ write: () -> Void) {
+      let start = output.beginMessage(number)
+      write()
+      output.endMessage(start)
+    }
+    func input(_ name: String, _ datatype: String, _ shape: [UInt64], _ rest: () -> Void = {}) {
+      message(5) {
+        output.appendField(1, text: name)
+        output.appendField(2, text: datatype)
+        message(3) { for size in shape { output.appendVarint(size) } }
+        rest()
+      }
+    }
+    func raw(_ bytes: [UInt8]) { bytes.withUnsafeBytes { output.appendField(7, bytes: $0) } }
+    func text(_ value: String) -> [UInt8] { [UInt8(value.utf8.count), 0, 0, 0] + Array(value.utf8) }
+    func floats(_ values: [Float]) -> [UInt8] { values.flatMap { value in withUnsafeBytes(of: value.bitPattern.littleEndian) { Array($0) } } }
+    func parameter(_ name: String, _ write: @escaping () -> Void) {
+      message(4) {
+        output.appendField(1, text: name)
+        message(2, write)
+      }
+    }
+    func request(_ write: () -> Void) -> [UInt8] {
+      output.removeAll()
+      output.appendField(1, text: "fuzz")
+      write()
+      return Array(output.bytes)
+    }
+    let plain = request {
+      output.appendField(3, text: "u1")
+      input("carrier", "BYTES", [1, 1])
+      input("temp", "FP32", [1, 1])
+      input("x", "FP32", [1, 3])
+      message(6) { output.appendField(1, text: "score") }
+      raw(text("AA"))
+      raw(floats([39.2]))
+      raw(floats([1, 2, 3]))
+    }
+    let rows = request {
+      raw(text("a") + text("") + text("b") + text("c"))
+      raw([1, 0])
+      input("tags", "BYTES", [2, 2])
+      input("wind", "BOOL", [2])
+      parameter("min_position") { output.appendField(3, text: "0,0") }
+      parameter("arm") { output.appendField(3, text: "online") }
+      parameter("max_staleness_ms") { output.appendField(2, int64: 5) }
+      parameter("timeout") { output.appendField(5, varint: 5_000_000) }
+    }
+    let contents = request {
+      output.appendField(2, text: "1")
+      input("flight", "INT64", [1, 1]) { message(5) { message(3) { output.appendVarint(77) } } }
+      input("temp", "FP64", [1]) { message(5) { output.appendField(7, double: 1.5) } }
+      input("tags", "BYTES", [1, 2]) {
+        message(5) { output.appendField(8, text: "a") }
+        message(5) { output.appendField(8, text: "b") }
+      }
+      input("x", "UINT16", [1, 3]) { message(5) { message(4) { for size in [1, 2, 3] as [UInt64] { output.appendVarint(size) } } } }
+    }
+    let wrong = request {
+      input("x", "BF16", [1, 3])
+      input("wind", "FP16", [1, 1]) { parameter("shared_memory_region") { output.appendField(3, text: "r") } }
+      raw([0, 0, 0x80, 0x3F, 0, 0x40])
+      raw([0, 0x3C])
+    }
+    return [plain, rows, contents, wrong]
+  }()
 
   private static let jsonExtras = [
     #"{"id":"a","event_time":"2013-06-01T12:00:00.5+02:00","features":{"carrier":null,"flight":18446744073709551615,"tags":[1,true,"x"]}}"#,
