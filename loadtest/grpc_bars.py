@@ -84,6 +84,32 @@ def listens(port):
         return False
 
 
+STALLS = """
+import os, sys, time
+os.sched_setaffinity(0, {int(sys.argv[1])})
+end = time.monotonic_ns() + 1_500_000_000
+last, stolen, count, longest = time.monotonic_ns(), 0, 0, 0
+while last < end:
+    now = time.monotonic_ns()
+    gap = now - last
+    if gap > 200_000:
+        stolen += gap
+        count += gap > 1_000_000
+        longest = max(longest, gap)
+    last = now
+print(f"{stolen / 1.5e7:.1f} % in stalls, {count / 1.5:.0f}/s over 1 ms, longest {longest / 1e6:.1f} ms")
+"""
+
+
+def machine_stalls():
+    """What the machine itself does to a thread that only reads the clock: no tail is better than this."""
+    watching = [
+        subprocess.Popen([sys.executable, "-c", STALLS, str(processor)], stdout=subprocess.PIPE, text=True) for processor in PROCESSORS
+    ]
+    for processor, child in zip(PROCESSORS, watching):
+        print(f"the machine's own stalls, processor {processor}: {child.communicate()[0].strip()}")
+
+
 class Bars:
     def __init__(self, options):
         self.options = options
@@ -350,26 +376,32 @@ logging: {{level: warning}}
         bodies = self.flight_bodies()
         ours = self.flights()
         echoes = [self.echo(mode) for mode in self.options.echo_modes]
+        if self.options.pin:
+            ours.pin({PROCESSORS[0]})
         peaks = [self.load(ours, bodies, "--connections", 8, "--in-flight", 32)["achieved_per_second"] for _ in range(self.options.rounds)]
         peak = statistics.median(peaks)
         print(f"peak {peak:,.0f}/s ({min(peaks):,.0f} to {max(peaks):,.0f})")
-        for share in (25, 50, 75):
+        machine_stalls()
+        for share in self.options.shares:
             rate = peak * share / 100
             for server in [ours, *echoes]:
                 found = [
-                    self.load(server, bodies, "--connections", 8, "--rate", rate, seconds=max(5, self.options.seconds))
-                    for _ in range(max(1, self.options.rounds // 2))
+                    self.load(server, bodies, "--connections", self.options.connections, "--rate", rate, seconds=max(4, self.options.seconds))
+                    for _ in range(max(1, self.options.rounds))
                 ]
                 middle = {name: statistics.median(report["latency_ms"][name] for report in found) for name in ("p50", "p99", "p999")}
                 late = statistics.median(report["generator_lateness_ms"]["p99"] for report in found)
                 achieved = statistics.median(report["achieved_per_second"] for report in found)
+                limit = found[-1]["limit"]
                 met = ""
                 if server is ours and share == 50:
                     met = f"; bar p99 <= 1, p99.9 <= 3: {'met' if middle['p99'] <= 1 and middle['p999'] <= 3 else 'MISSED'}"
                 self.results[f"latency at {share} % {server.name}"] = middle | {"rate": rate, "achieved": achieved, "generator_p99": late}
                 print(
                     f"  {share} %, {rate:,.0f}/s, {server.name}: p50 {middle['p50']:.3f}, p99 {middle['p99']:.3f}, p99.9 {middle['p999']:.3f} ms, "
-                    f"answered {achieved:,.0f}/s, generator's own lateness p99 {late:.3f} ms{met}")
+                    f"answered {achieved:,.0f}/s, generator's own lateness p99 {late:.3f} ms, generator {limit['generator_processors']:.2f}, "
+                    f"server {limit.get('server_processors') or 0:.2f} processors{met}")
+                sys.stdout.flush()
 
     def learning(self):
         bodies = self.flight_bodies()
@@ -479,6 +511,9 @@ def main():
     parser.add_argument("--seconds", type=float, default=3, help="of each run")
     parser.add_argument("--rate", type=float, default=20000, help="of learning and drain")
     parser.add_argument("--idle", type=int, default=10000, help="idle connections")
+    parser.add_argument("--connections", type=int, default=8, help="of latency")
+    parser.add_argument("--shares", type=float, nargs="*", default=[25, 50, 75], help="of latency: percent of the peak")
+    parser.add_argument("--pin", action="store_true", help="latency: ours on the first processor alone")
     parser.add_argument("--greedy", type=int, default=256, help="requests in flight of the greedy connection")
     parser.add_argument("--echo-modes", nargs="*", default=ECHO_MODES[:2], choices=ECHO_MODES)
     parser.add_argument("--bench", action="store_true", help="ours is `millrace bench serve` instead of a whole instance")
