@@ -178,23 +178,21 @@ public final class PredictionReader {
     var fields = WireReader(tensor)
     var dimensions = 0
     var columns: Int64 = 1
-    func add(_ size: Int64) {
-      if dimensions > 0 { columns = columns.multipliedReportingOverflow(by: size).partialValue }
-      dimensions += 1
-    }
     while fields.next() {
       guard fields.number == 3 else { continue }
-      if fields.isVarint { add(fields.int64) }
-      if fields.isSlice {
-        let packed = fields.slice
-        var value: UInt64 = 0
+      if fields.isVarint {
+        if dimensions > 0 { columns = columns.multipliedReportingOverflow(by: fields.int64).partialValue }
+        dimensions += 1
+      } else if fields.isSlice {
+        var size: UInt64 = 0
         var shift: UInt64 = 0
-        for byte in packed {
-          if shift < 64 { value |= UInt64(byte & 0x7F) << shift }
+        for byte in fields.slice {
+          if shift < 64 { size |= UInt64(byte & 0x7F) << shift }
           shift += 7
           guard byte < 0x80 else { continue }
-          add(Int64(bitPattern: value))
-          value = 0
+          if dimensions > 0 { columns = columns.multipliedReportingOverflow(by: Int64(bitPattern: size)).partialValue }
+          dimensions += 1
+          size = 0
           shift = 0
         }
       }

@@ -27,6 +27,7 @@ public final class ReplicaHost: @unchecked Sendable {
   let board: ReplicaHostProgress
   let checkpoints: CheckpointService?
   private let ready = Atomic<Bool>(false)
+  private let answers = Atomic<Bool>(false)
   private let problemText = Mutex<String?>("not started")
   private var thread: OwnerThread?
 
@@ -76,6 +77,10 @@ public final class ReplicaHost: @unchecked Sendable {
   /// Caught up with the end of the log as it was at start (or as far as the policy goes), and not stalled
   /// or broken since.
   public var isReady: Bool { ready.load(ordering: .acquiring) }
+
+  /// Caught up once, and not restoring: what it answers is a state of the log, however old. A host that stood still for a moment, or
+  /// lost Kafka, is not ready, and still answers; how old the answer may be is the request's to say (`max_staleness_ms`).
+  public var canAnswer: Bool { answers.load(ordering: .acquiring) }
 
   /// Why the host is not ready; nil when it is.
   public var problem: String? { isReady ? nil : problemText.withLock { $0 } }
@@ -136,6 +141,7 @@ public final class ReplicaHost: @unchecked Sendable {
   func setReady(_ isReady: Bool, because problem: String?) {
     problemText.withLock { $0 = problem }
     ready.store(isReady, ordering: .releasing)
+    if isReady { answers.store(true, ordering: .releasing) }
     metrics.ready.set(isReady ? 1 : 0)
   }
 
@@ -167,6 +173,7 @@ public final class ReplicaHost: @unchecked Sendable {
   /// The replicas are not what the log says, or cannot get there: back to the newest checkpoint, or to nothing. What
   /// follows is read from the log again; until then the host is not ready.
   private func restore() {
+    answers.store(false, ordering: .releasing)
     do {
       let found = try checkpoints?.restore() ?? ReplicaSet(specification: specification)
       for (replica, restored) in zip(set.shards, found.shards) { replica.become(restored) }

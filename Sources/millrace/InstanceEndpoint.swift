@@ -60,7 +60,7 @@ final class InstanceEndpoint: Sendable {
     let catalog = ModelCatalog(
       settings.models.compactMap { model in
         let arms = hosts.filter { $0.specification == model }.map { host in
-          Arm(name: host.settings.arm, set: host.set, isReady: { host.isReady })
+          Arm(name: host.settings.arm, set: host.set, isReady: { host.canAnswer })
         }
         return arms.isEmpty ? nil : ServedModel(specification: model, arms: arms, registry: registry)
       })

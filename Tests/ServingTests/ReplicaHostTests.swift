@@ -157,6 +157,17 @@ private func eventually(_ what: Comment, seconds: Int64 = 60, sourceLocation: So
     await bench.stop()
   }
 
+  @Test func whoStoodStillIsNotReadyAndAnswers() async throws {
+    let bench = try await HostBench()
+    // Every turn counts as standing still: ready for an instant at most.
+    let host = try bench.host(HostBench.specification()) { $0.stallMillisecondsMax = -1_000_000 }
+    eventually("the replicas have caught up") { host.canAnswer }
+    eventually("a loop that stood still is not ready") { !host.isReady }
+    eventually("it says why") { host.problem?.contains("stood still") ?? false }
+    #expect(host.canAnswer)
+    await bench.stop()
+  }
+
   @Test func rivalsCountEveryExampleOnce() async throws {
     let bench = try await HostBench()
     let specification = HostBench.specification(count: true)
