@@ -61,7 +61,7 @@ import Testing
     }
   }
 
-  @Test(arguments: [false]) func watchersHearOfChanges(half: Bool) async throws {
+  @Test(arguments: [true, false]) func watchersHearOfChanges(half: Bool) async throws {
     try await withServer { (_, channel) async throws in
       let stream = channel.stream(watch)
       try await stream.send(request("later"))
