@@ -9,27 +9,43 @@ import Telemetry
 import Testing
 
 /// A broker with the topics that ingest writes to, and eyes to look into them.
-struct IngestBroker {
+final class IngestBroker {
   let kafka: KafkaSettings
   static let partitions = 2
+  private let settings: BrokerSettings
+  private var broker: EmbeddedBroker
+
+  private init(_ settings: BrokerSettings) async throws {
+    var settings = settings
+    broker = EmbeddedBroker(settings: settings, logger: Self.quiet)
+    settings.port = try await broker.start()
+    self.settings = settings
+    kafka = KafkaSettings(bootstrapServers: "127.0.0.1:\(settings.port)")
+  }
+
+  func goAway() async { await broker.stop() }
+
+  /// With its records, at its port.
+  func comeBack() async throws {
+    broker = EmbeddedBroker(settings: settings, logger: Self.quiet)
+    _ = try await broker.start()
+  }
 
   static func with(_ body: (IngestBroker) async throws -> Void) async throws {
     let folder = FileManager.default.temporaryDirectory.appendingPathComponent("millrace-\(UUID().uuidString)")
     defer { try? FileManager.default.removeItem(at: folder) }
     var settings = BrokerSettings(dataDirectory: folder.path)
     settings.autoCreateTopics = false
-    let broker = EmbeddedBroker(settings: settings, logger: quiet)
-    let port = try await broker.start()
+    let broker = try await IngestBroker(settings)
     do {
-      let kafka = KafkaSettings(bootstrapServers: "127.0.0.1:\(port)")
       let names = ["features", "labels", "examples", "features.dead-letter", "labels.dead-letter"]
-      try KafkaAdmin(kafka).ensureTopics(names.map { TopicSpec(name: $0, partitions: partitions) })
-      try await body(IngestBroker(kafka: kafka))
+      try KafkaAdmin(broker.kafka).ensureTopics(names.map { TopicSpec(name: $0, partitions: partitions) })
+      try await body(broker)
     } catch {
-      await broker.stop()
+      await broker.goAway()
       throw error
     }
-    await broker.stop()
+    await broker.goAway()
   }
 
   static var quiet: Logger {

@@ -142,6 +142,52 @@ import Testing
     }
   }
 
+  /// The broker goes away and comes back: no ack meanwhile, then all of them, and everything once in the log.
+  @Test func acksWaitForABrokerThatIsAway() async throws {
+    try await withService { service in
+      let stream = service.channel.stream(service.events)
+      try await stream.send(PublishRequest(sequence: 1, messages: [SampleRecords.event("before")]).bytes)
+      var acks = stream.makeAsyncIterator()
+      #expect(try await acks.next().flatMap { PublishAck($0)?.sequence } == 1)
+      await service.broker.goAway()
+      for n in 2...20 { try await stream.send(PublishRequest(sequence: UInt64(n), messages: [SampleRecords.event("away\(n)")]).bytes) }
+      try await IngestBroker.wait("the records are with the Kafka client") {
+        service.registry.text().contains("millrace_endpoint_producer_records 19")
+      }
+      #expect(service.registry.text().contains("millrace_ingest_acks_total{kind=\"events\"} 1"))
+      try await service.broker.comeBack()
+      stream.finish()
+      var sequences: [UInt64] = []
+      while let ack = try await acks.next() { sequences.append(PublishAck(ack)?.sequence ?? 0) }
+      #expect(sequences == Array(2...20))
+      let ids = try service.broker.read("features").map { String(decoding: $0.key, as: UTF8.self) }
+      #expect(ids.count == 20 && Set(ids).count == 20)
+    }
+  }
+
+  /// A client that reads no acks is not read from: what it may have on the way is bounded, and others do not notice.
+  @Test func aClientThatReadsNothingStopsBeingReadFrom() async throws {
+    var limits = IngestLimits()
+    limits.unreadAckBytesMax = 64 << 10
+    try await withService(limits: limits, clientWindowBytes: 65_535) { service in
+      let greedy = service.channel.stream(service.events)
+      let bad = PublishRequest(sequence: 1, messages: Array(repeating: SampleRecords.event(""), count: 100)).bytes
+      let sender = Task { while !Task.isCancelled { try await greedy.send(bad) } }
+      try await IngestBroker.wait("it is not read from") {
+        service.registry.text().contains(#/millrace_ingest_pauses_total\{kind="events"\} [1-9]/#)
+      }
+      let other = try RPCChannel(target: RPCTarget(host: "127.0.0.1", port: service.port))
+      let publisher = RecordPublisher(channel: other, kind: .events)
+      #expect(try await publisher.publish([SampleRecords.event("fine")]).refusals.isEmpty)
+      sender.cancel()
+      greedy.cancel()
+      _ = try? await sender.value
+      publisher.finish()
+      await other.close()
+      try await IngestBroker.wait("all streams are gone") { service.registry.text().contains("millrace_ingest_streams{kind=\"events\"} 0") }
+    }
+  }
+
   @Test func aPublisherOfManyTasksGetsEachItsOwnResult() async throws {
     try await withService { service in
       let publisher = RecordPublisher(channel: service.channel, kind: .events, contentType: "application/json")
@@ -200,7 +246,7 @@ import Testing
     }
   }
 
-  private func withService(limits: IngestLimits = IngestLimits(), _ body: (Service) async throws -> Void) async throws {
+  private func withService(limits: IngestLimits = IngestLimits(), clientWindowBytes: Int? = nil, _ body: (Service) async throws -> Void) async throws {
     try await IngestBroker.with { broker in
       let registry = Registry()
       let producer = EndpointProducer(kafka: broker.kafka, registry: registry, logger: IngestBroker.quiet)
@@ -212,7 +258,9 @@ import Testing
       settings.loops = 2
       let server = RPCServer(settings: settings, services: [ingest.service], registry: registry, logger: IngestBroker.quiet)
       let port = try await server.start()
-      let channel = try RPCChannel(target: RPCTarget(host: "127.0.0.1", port: port))
+      var client = RPCChannelSettings()
+      if let clientWindowBytes { client.streamWindowBytes = clientWindowBytes }
+      let channel = try RPCChannel(target: RPCTarget(host: "127.0.0.1", port: port), settings: client)
       do {
         try await body(
           Service(
