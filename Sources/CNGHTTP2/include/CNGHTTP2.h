@@ -52,3 +52,12 @@ static inline mr_header mr_header_of(const uint8_t *name, size_t length) {
   default: return MR_HEADER_OTHER;
   }
 }
+
+/// Whether a `:method` is POST.
+static inline bool mr_is_post(const uint8_t *value, size_t length) { return length == 4 && memcmp(value, "POST", 4) == 0; }
+
+/// Whether a `content-type` is `application/grpc`, alone or followed by a format or parameters.
+static inline bool mr_is_grpc(const uint8_t *value, size_t length) {
+  if (length < 16 || memcmp(value, "application/grpc", 16) != 0) return false;
+  return length == 16 || value[16] == '+' || value[16] == ';';
+}

@@ -40,6 +40,9 @@ struct CallSlot {
     static let trailersOnly = State(rawValue: 1 << 19)
     /// Counted in the connection's `earlyEnds`.
     static let earlyEnd = State(rawValue: 1 << 20)
+    /// What headers set, and how it is when they are fine.
+    static let headerChecks: State = [.isPost, .isGRPC, .headersTooLarge, .timeoutInvalid, .encodingUnknown]
+    static let headersFine: State = [.isPost, .isGRPC]
   }
 
   let place: UInt32

@@ -60,11 +60,12 @@ extension ServerConnection {
       slot.pointee.state.insert(.headersTooLarge)
       return
     }
+    let start = value
     let value = UnsafeRawBufferPointer(start: value, count: valueCount)
     switch mr_header_of(name, nameCount) {
     case MR_HEADER_PATH: path(slot, value)
-    case MR_HEADER_METHOD: if value.count == 4, let base = value.baseAddress, memcmp(base, "POST", 4) == 0 { slot.pointee.state.insert(.isPost) }
-    case MR_HEADER_CONTENT_TYPE: if Self.isGRPC(value) { slot.pointee.state.insert(.isGRPC) }
+    case MR_HEADER_METHOD: if mr_is_post(start, valueCount) { slot.pointee.state.insert(.isPost) }
+    case MR_HEADER_CONTENT_TYPE: if mr_is_grpc(start, valueCount) { slot.pointee.state.insert(.isGRPC) }
     case MR_HEADER_GRPC_TIMEOUT: timeout(slot, value)
     case MR_HEADER_GRPC_ENCODING: encoding(slot, value)
     case MR_HEADER_SCHEME, MR_HEADER_AUTHORITY, MR_HEADER_TE, MR_HEADER_GRPC_ACCEPT_ENCODING: break
@@ -87,12 +88,6 @@ extension ServerConnection {
       // For the message that says what is not there.
       Self.withBytes(":path") { HeaderStore.append(name: $0, value: path, to: &slot.pointee.metadata) }
     }
-  }
-
-  /// `application/grpc`, alone or followed by a format or parameters.
-  private static func isGRPC(_ value: UnsafeRawBufferPointer) -> Bool {
-    guard value.count >= 16, let base = value.baseAddress, memcmp(base, "application/grpc", 16) == 0 else { return false }
-    return value.count == 16 || value[16] == UInt8(ascii: "+") || value[16] == UInt8(ascii: ";")
   }
 
   private func timeout(_ slot: UnsafeMutablePointer<CallSlot>, _ value: UnsafeRawBufferPointer) {
@@ -119,9 +114,7 @@ extension ServerConnection {
     current = nil
     if endStream { slot.pointee.state.insert(.inputEnded) }
     let state = slot.pointee.state
-    let wanted: CallSlot.State = [.isPost, .isGRPC]
-    let unwanted: CallSlot.State = [.headersTooLarge, .timeoutInvalid, .encodingUnknown]
-    guard state.isSuperset(of: wanted), state.isDisjoint(with: unwanted), slot.pointee.methodIndex >= 0, let methods = loop.methods else {
+    guard state.intersection(CallSlot.State.headerChecks) == CallSlot.State.headersFine, slot.pointee.methodIndex >= 0, let methods = loop.methods else {
       return refuse(slot)
     }
     let route = methods.route(slot.pointee.methodIndex)

@@ -169,7 +169,8 @@ extension ServerConnection {
     case .closed: return
     }
     if stalledSinceNanoseconds > 0, isOver(stalledSinceNanoseconds, settings.stallMilliseconds) { return closeFor(.stall) }
-    if headersSinceNanoseconds > 0, isOver(headersSinceNanoseconds, settings.handshakeMilliseconds) { return closeFor(.handshake) }
+    // (Once draining, header blocks of calls that are not taken any more come without a word of their end.)
+    if headersSinceNanoseconds > 0, phase != .draining, isOver(headersSinceNanoseconds, settings.handshakeMilliseconds) { return closeFor(.handshake) }
     if heldBytes > Self.heldAtRestBytesMax, isOver(movedNanoseconds, settings.stallMilliseconds), holdsAtRest() { return closeFor(.stall) }
     if phase == .open || phase == .draining { askForSignOfLife(now, settings) }
   }

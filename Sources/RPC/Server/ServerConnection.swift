@@ -20,6 +20,8 @@ final class ServerConnection: ChannelDuplexHandler {
   static let frameBytesMax = 16_384 + 9
 
   unowned(unsafe) let loop: ServerLoop
+  /// Keeps the loop alive, so that what is hot may use it without counting.
+  private let ownedLoop: ServerLoop
   let isTLS: Bool
 
   @exclusivity(unchecked) var context: ChannelHandlerContext?
@@ -83,6 +85,7 @@ final class ServerConnection: ChannelDuplexHandler {
 
   init(loop: ServerLoop, isTLS: Bool) {
     self.loop = loop
+    ownedLoop = loop
     self.isTLS = isTLS
   }
 
@@ -108,7 +111,7 @@ final class ServerConnection: ChannelDuplexHandler {
   func channelRead(context: ChannelHandlerContext, data: NIOAny) {
     let buffer = unwrapInboundIn(data)
     if phase == .closing || phase == .closed { return }
-    _ = loop.beginTurn()
+    loop.beginTurn()
     if !isTLS {
       if firstBuffer == nil { firstBuffer = buffer }
     }
@@ -152,9 +155,10 @@ final class ServerConnection: ChannelDuplexHandler {
   }
 
   func channelInactive(context: ChannelHandlerContext) {
-    let outermost = loop.beginTurn()
+    // Ends a turn that a read began and no end of the read followed.
+    loop.beginTurn()
     end()
-    if outermost { loop.endTurn() }
+    loop.endTurn()
     context.fireChannelInactive()
   }
 

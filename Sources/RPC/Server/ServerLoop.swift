@@ -41,7 +41,10 @@ public final class ServerLoop: @unchecked Sendable {
   let load = LoopLoad()
 
   @exclusivity(unchecked) private var isInTurn = false
+  @exclusivity(unchecked) private var isEndingTurn = false
   @exclusivity(unchecked) private var isTurnScheduled = false
+  /// No thread runs this loop any more.
+  private let isStopped = Atomic<Bool>(false)
   @exclusivity(unchecked) private var touched: [Unmanaged<MethodHandler>] = []
   @exclusivity(unchecked) private var flushing: [Unmanaged<MethodHandler>] = []
   @exclusivity(unchecked) private var dirty: [ServerConnection] = []
@@ -91,11 +94,12 @@ public final class ServerLoop: @unchecked Sendable {
     dirty.reserveCapacity(64)
     draining.reserveCapacity(64)
     let period = TimeAmount.milliseconds(Int64(settings.tickMilliseconds))
-    tickTask = eventLoop.scheduleRepeatedTask(initialDelay: period, delay: period) { [unowned self] _ in self.tick() }
+    tickTask = eventLoop.scheduleRepeatedTask(initialDelay: period, delay: period) { _ in self.tick() }
   }
 
-  /// The last thing on this loop: no timer is left. On the loop's thread.
+  /// The last thing on this loop: no timer is left, and `execute` does nothing from here on. On the loop's thread.
   func stop() {
+    isStopped.store(true, ordering: .relaxed)
     tickTask?.cancel()
     tickTask = nil
     deadlineTimer?.cancel()
@@ -104,8 +108,9 @@ public final class ServerLoop: @unchecked Sendable {
 
   // MARK: For handlers
 
-  /// Runs `work` on the loop, then sends what it answered. From any thread.
+  /// Runs `work` on the loop, then sends what it answered. From any thread. Does nothing once the server has stopped: no call is left.
   public func execute(_ work: @escaping @Sendable () -> Void) {
+    if isStopped.load(ordering: .relaxed) { return }
     eventLoop.execute {
       let outermost = self.beginTurn()
       work()
@@ -231,7 +236,7 @@ public final class ServerLoop: @unchecked Sendable {
   // MARK: Turns
 
   /// True when this began a turn that the caller must end.
-  @inline(__always)
+  @discardableResult @inline(__always)
   func beginTurn() -> Bool {
     if isInTurn { return false }
     isInTurn = true
@@ -241,6 +246,9 @@ public final class ServerLoop: @unchecked Sendable {
 
   /// Hands over what was resumed, flushes handlers, sends, and tells handlers of room; again while that leads to more.
   func endTurn() {
+    // A connection that ends within the end of a turn changes nothing about it.
+    if isEndingTurn { return }
+    isEndingTurn = true
     var rounds = 0
     while rounds < Self.roundsMax, !(touched.isEmpty && dirty.isEmpty && resumed.isEmpty && roomy.isEmpty) {
       rounds += 1
@@ -253,6 +261,7 @@ public final class ServerLoop: @unchecked Sendable {
     load.calls.store(calls.occupied, ordering: .relaxed)
     load.heldBytes.store(heldBytes, ordering: .relaxed)
     armDeadlineTimer()
+    isEndingTurn = false
     isInTurn = false
     if rounds == Self.roundsMax { ensureTurn() }
   }
@@ -384,7 +393,7 @@ public final class ServerLoop: @unchecked Sendable {
     deadlineTimerNanoseconds = due
     // Timers of the loop count in their own time; a millisecond at least, so that deadlines close together share one.
     let delay = max(due &- MonotonicClock.nanoseconds(), 1_000_000)
-    deadlineTimer = eventLoop.scheduleTask(in: .nanoseconds(delay)) { [unowned self] in self.deadlinesDue() }
+    deadlineTimer = eventLoop.scheduleTask(in: .nanoseconds(delay)) { self.deadlinesDue() }
   }
 
   private func deadlinesDue() {

@@ -45,6 +45,11 @@ extension ServerConnection {
     guard let certificate = try? context?.channel.pipeline.syncOperations.handler(type: NIOSSLServerHandler.self).peerCertificate else {
       return nil
     }
-    return "\(certificate)"
+    // The library tells the name only within a description: after this word, and before the last thing that may follow it. (Names may
+    // hold any text, so a name is never cut short at something that looks like an end.)
+    let description = "\(certificate)"
+    guard let start = description.firstRange(of: ";common_name=")?.upperBound, description.hasSuffix(">") else { return description }
+    let rest = description[start...].dropLast()
+    return "CN=\(rest[..<(rest.ranges(of: ";alternative_names=").last?.lowerBound ?? rest.endIndex)])"
   }
 }

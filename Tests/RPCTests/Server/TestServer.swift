@@ -36,6 +36,7 @@ final class TestServer: Sendable {
         RPCMethod("Wait", .unary) { Waiting(loop: $0, events: events) },
         RPCMethod("Fail", .unary) { Failing(loop: $0) },
         RPCMethod("Loop", .unary) { LoopIndex(loop: $0) },
+        RPCMethod("Quiet", .streaming) { Quiet(loop: $0) },
         RPCMethod("Stream", .streaming) { Streaming(loop: $0, events: events) },
         .asyncUnary("Async") { request, context in
           if request == Array("throw".utf8) { throw RPCStatus(.notFound, "nothing here") }
@@ -93,6 +94,12 @@ final class TestServer: Sendable {
     override func message(_ call: Call, _ bytes: UnsafeRawBufferPointer) {
       [UInt8(loop.index)].withUnsafeBytes { _ = loop.reply(call, $0) }
     }
+  }
+
+  /// Echoes a stream, and does nothing else.
+  private final class Quiet: MethodHandler {
+    override func message(_ call: Call, _ bytes: UnsafeRawBufferPointer) { loop.send(call, bytes) }
+    override func halfClosed(_ call: Call) { loop.finish(call) }
   }
 
   /// Answers nothing: the test does.

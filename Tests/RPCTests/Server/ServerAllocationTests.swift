@@ -1,0 +1,63 @@
+import AllocationThresholds
+import RPC
+import Synchronization
+import Testing
+
+/// A server in its steady state allocates nothing for a call, and what NIO allocates for a read is counted and held. (What a build
+/// without optimisation allocates: an optimised one allocates nothing for a read either.)
+@Suite(.serialized) struct ServerAllocationTests {
+  private static let reads = 100
+  private static let attempts = 4
+
+  @Test(.enabled(if: AllocationThresholds.areCounted), arguments: ["/test.Service/Echo", "/test.Service/Quiet"])
+  func callsAllocateNothing(path: String) async throws {
+    try await TestServer.with { server in
+      let client = try RawClient(port: server.port, settings: [(4, 1 << 20)])
+      client.givesWindow = false
+      try client.send(RawClient.windowUpdate(0, 1 << 30))
+      let probe = try client.open([(":path", "/test.Service/Wait")])
+      try client.sendData(probe, RawClient.message([1]), endStream: true)
+      try await server.eventually("a call") { !server.events.waitingCalls.isEmpty }
+      let (loop, _) = try #require(server.events.waitingCalls.first)
+      let message = RawClient.message([UInt8](repeating: 7, count: 100))
+
+      func allocations() async throws -> Int {
+        let seen = Mutex(-1)
+        loop.execute { seen.withLock { $0 = AllocationThresholds.ofThisThread() } }
+        try await server.eventually("a look") { seen.withLock { $0 >= 0 } }
+        return seen.withLock { $0 }
+      }
+      /// Allocations on the loop's thread while it answers `reads` times `calls` calls that come in one write.
+      func run(calls: Int) async throws -> Int {
+        let before = try await allocations()
+        for _ in 0..<Self.reads {
+          var bytes: [UInt8] = []
+          var last: Int32 = 0
+          for _ in 0..<calls {
+            last = client.takeStream()
+            bytes += RawClient.headersFrame(last, [(":path", path), ("grpc-timeout", "10S"), ("user-agent", "test")])
+            bytes += RawClient.dataFrames(last, message, endStream: true)
+          }
+          try client.send(bytes)
+          let answer = try client.answer(last)
+          if answer.status != "0" { throw RawClient.Failure(description: "\(answer)") }
+        }
+        return try await allocations() - before
+      }
+
+      _ = try await run(calls: 20)
+      // The least of a few: now and then the kernel hands a write over in two reads.
+      var few = Int.max
+      var many = Int.max
+      for _ in 0..<Self.attempts {
+        few = min(few, try await run(calls: 1))
+        many = min(many, try await run(calls: 20))
+      }
+      let thresholds = try AllocationThresholds()
+      let perRead = try #require(thresholds["rpc.server.100-reads.nio"])
+      #expect(few <= perRead, "\(few) allocations in \(Self.reads) reads of a call")
+      let perCall = try #require(thresholds["rpc.server.1900-more-calls"])
+      #expect(many - few <= perCall, "\(many - few) allocations more for \(19 * Self.reads) calls more")
+    }
+  }
+}
