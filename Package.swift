@@ -155,7 +155,7 @@ if let libFuzzer = Context.environment["MILLRACE_LIBFUZZER"] {
     .executableTarget(
       name: "Fuzz",
       dependencies: [
-        "CFuzzDriver", "Endpoint", "Serving", "Telemetry", "CMessages", "Events", "Model", "Settings", "UpdateLog", "EmbeddedBroker", logging, nioCore,
+        "CFuzzDriver", "Endpoint", "RPC", "Serving", "Telemetry", "CMessages", "Events", "Model", "Settings", "UpdateLog", "EmbeddedBroker", logging, nioCore,
         .product(name: "NIOEmbedded", package: "swift-nio"),
       ],
       path: "Tests/Fuzz/Sources/Fuzz", swiftSettings: strict + [swiftFlags],

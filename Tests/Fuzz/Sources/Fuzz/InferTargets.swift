@@ -2,6 +2,7 @@ import CMessages
 import Endpoint
 import Events
 import Model
+import RPC
 import Serving
 import Telemetry
 import UpdateLog
