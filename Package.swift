@@ -143,7 +143,7 @@ let package = Package(
 // Fuzzers (Tests/Fuzz/run.sh builds and runs them, and names libFuzzer's archive here): the decoders and what they stand on are
 // instrumented, the rest is not.
 if let libFuzzer = Context.environment["MILLRACE_LIBFUZZER"] {
-  let instrumented = ["CMessages", "CSimdJSON", "CKernels", "Settings", "Kernels", "Model", "Events", "UpdateLog", "EmbeddedBroker", "Endpoint"]
+  let instrumented = ["CMessages", "CSimdJSON", "CKernels", "Settings", "Kernels", "Model", "Events", "UpdateLog", "EmbeddedBroker", "RPC", "Endpoint"]
   let swiftFlags = SwiftSetting.unsafeFlags(["-sanitize=address,fuzzer", "-enable-testing"])
   for target in package.targets where instrumented.contains(target.name) {
     target.swiftSettings = (target.swiftSettings ?? []) + [swiftFlags]

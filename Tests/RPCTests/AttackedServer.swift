@@ -54,7 +54,10 @@ final class AttackedServer: Sendable {
     let neighbour = try Neighbour(port: port)
     neighbour.start()
     do {
-      try await onThread { try attack(self) }
+      try await onThread {
+        try waitUntil("the neighbour's first call") { neighbour.calls > 0 }
+        try attack(self)
+      }
       // What the attacker's connections held is given back.
       try await onThread {
         try waitUntil("the attacker's connections and calls are gone: \(self.resources)") {
@@ -99,6 +102,9 @@ final class Neighbour: Sendable {
   private let outcome = Mutex<Outcome?>(nil)
 
   init(port: Int) throws { self.port = port }
+
+  /// Calls that were answered so far.
+  var calls: Int { callsMade.load(ordering: .relaxed) }
 
   func start() {
     let thread = Thread { [self] in

@@ -20,6 +20,8 @@ struct FuzzTarget: Sendable {
     FuzzTarget(name: "specifications", make: specifications),
     FuzzTarget(name: "settings", make: settings),
     FuzzTarget(name: "broker-requests", make: brokerRequests),
+    FuzzTarget(name: "rpc-server-bytes", make: rpcServerBytes),
+    FuzzTarget(name: "rpc-server-frames", make: rpcServerFrames),
   ]
 
   static func named(_ name: String) -> FuzzTarget? { all.first { $0.name == name } }

@@ -17,8 +17,10 @@ enum Seeds {
   private static func all() -> [(String, [[UInt8]])] {
     [
       ("events-json", events(.json) + jsonExtras), ("events-protobuf", events(.protobuf)), ("events-v2", events(.v2)),
-      ("infer-requests", inferRequests), ("inference-batch", inferRequests), ("labels", labels()), ("examples", examples()), ("predictions", predictions()), ("table", tables), ("update-records", updates()),
+      ("infer-requests", inferRequests), ("inference-batch", inferRequests), ("labels", labels()), ("examples", examples()),
+      ("predictions", predictions()), ("table", tables), ("update-records", updates()),
       ("specifications", specifications.map(\.canonicalBytes)), ("settings", settings),
+      ("rpc-server-bytes", FrameScriptSeeds.bytes), ("rpc-server-frames", FrameScriptSeeds.frames),
     ]
   }
 
