@@ -386,7 +386,7 @@ logging: {{level: warning}}
             rate = peak * share / 100
             for server in [ours, *echoes]:
                 found = [
-                    self.load(server, bodies, "--connections", self.options.connections, "--rate", rate, seconds=max(4, self.options.seconds))
+                    self.load(server, bodies, "--connections", self.options.connections, "--rate", rate, "--gather", self.options.gather, seconds=max(4, self.options.seconds))
                     for _ in range(max(1, self.options.rounds))
                 ]
                 middle = {name: statistics.median(report["latency_ms"][name] for report in found) for name in ("p50", "p99", "p999")}
@@ -513,6 +513,7 @@ def main():
     parser.add_argument("--idle", type=int, default=10000, help="idle connections")
     parser.add_argument("--connections", type=int, default=8, help="of latency")
     parser.add_argument("--shares", type=float, nargs="*", default=[25, 50, 75], help="of latency: percent of the peak")
+    parser.add_argument("--gather", type=int, default=30, help="of latency: microseconds in which the generator sends together what comes due")
     parser.add_argument("--pin", action="store_true", help="latency: ours on the first processor alone")
     parser.add_argument("--greedy", type=int, default=256, help="requests in flight of the greedy connection")
     parser.add_argument("--echo-modes", nargs="*", default=ECHO_MODES[:2], choices=ECHO_MODES)

@@ -1,4 +1,3 @@
-public import Operations
 public import RPC
 
 /// The gRPC services of a process, as its two listeners serve them.

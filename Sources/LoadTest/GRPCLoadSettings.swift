@@ -40,6 +40,9 @@ public struct GRPCLoadSettings: Sendable {
   public var connections = 8
   /// 0: none.
   public var timeoutMilliseconds = 0
+  /// Open loop: what comes due within this time is sent together, or waking up and writing for each request would cost the generator more
+  /// than anything else at high rates. It counts in the latencies, which run from when a request was due.
+  public var gatherMicroseconds = 30
   /// The server's process on this machine, to tell which side was the limit.
   public var serverProcess: Int32?
 

@@ -10,9 +10,6 @@ internal import Telemetry
 final class GRPCLoadThread: @unchecked Sendable, NIOScheduledCallbackHandler {
   /// Requests sent before the loop looks for answers again.
   static let requestsPerTurnMax = 256
-  /// Open loop: the shortest time from one turn to the next. What comes due meanwhile is sent together, or waking up would cost the generator
-  /// more than sending does at high rates. It counts in the latencies, which run from when a request was due.
-  static let turnNanosecondsMin: Int64 = 30_000
   /// It looks around at least so often.
   static let restNanoseconds: Int64 = 10_000_000
 
@@ -135,7 +132,7 @@ final class GRPCLoadThread: @unchecked Sendable, NIOScheduledCallbackHandler {
     }
     if count > 0 { client.flush() }
     sentCount.store(next, ordering: .relaxed)
-    wake(at: min(max(Int64(due), now + (count > 0 ? Self.turnNanosecondsMin : 0)), timeline.endNanoseconds))
+    wake(at: min(max(Int64(due), now + (count > 0 ? Int64(settings.gatherMicroseconds) * 1_000 : 0)), timeline.endNanoseconds))
   }
 
   /// Closed loop: requests that failed are followed by others a little later, so that a server that refuses everything is not asked as fast

@@ -65,6 +65,9 @@ extension LoadTestCommand {
     @Option(help: ArgumentHelp("Threads that send and receive. Default: 1.", valueName: "count"))
     var threads: Int?
 
+    @Option(help: ArgumentHelp("Open loop: send together what comes due within so many microseconds. It counts in the latencies. Default: 30.", valueName: "us"))
+    var gather: Int?
+
     @Option(help: ArgumentHelp("Each request's deadline in milliseconds. Default: none.", valueName: "ms"))
     var timeout: Int?
 
@@ -103,6 +106,7 @@ extension LoadTestCommand {
       if let inFlight, !(1...GRPCLoadSettings.inFlightMax).contains(inFlight) {
         throw ValidationError("--in-flight takes 1 to \(GRPCLoadSettings.inFlightMax)")
       }
+      if let gather, !(0...10_000).contains(gather) { throw ValidationError("--gather takes 0 to 10000 microseconds") }
       if let threads, !(1...GRPCLoadSettings.threadsMax).contains(threads) { throw ValidationError("--threads takes 1 to \(GRPCLoadSettings.threadsMax)") }
       if let timeout, !(0...3_600_000).contains(timeout) { throw ValidationError("--timeout takes 0 to 3600000 ms") }
       if !(1...LoadProfile.stepsMax).contains(rounds) { throw ValidationError("--rounds takes 1 to \(LoadProfile.stepsMax)") }
@@ -165,6 +169,7 @@ extension LoadTestCommand {
       settings.connections = scenario.grpc.connections
       settings.timeoutMilliseconds = scenario.grpc.timeoutMilliseconds
       settings.serverProcess = serverPid
+      if let gather { settings.gatherMicroseconds = gather }
       if tls { settings.tls = TLSClientSettings(certificateAuthorityPath: certificateAuthority) }
       if let inFlight = scenario.grpc.inFlight { settings.load = .closed(inFlight: inFlight) }
 
