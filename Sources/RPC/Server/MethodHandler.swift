@@ -3,8 +3,8 @@
 ///
 /// A handler may answer inside `message`, or gather and answer in `flush`, or later from any thread through `ServerLoop.execute`.
 open class MethodHandler {
-  /// The loop that owns this handler and outlives it.
-  public unowned(unsafe) let loop: ServerLoop
+  /// The loop that made this handler. It lets go of its handlers when the server stops.
+  public final let loop: ServerLoop
   /// Got something in this turn, so that `flush` is due.
   @exclusivity(unchecked) final var isTouched = false
 

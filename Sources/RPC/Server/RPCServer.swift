@@ -130,6 +130,7 @@ public final class RPCServer: Sendable {
       }.get()
     }
     try? await running.group.shutdownGracefully()
+    for loop in running.loops { loop.releaseHandlers() }
     self.running.withLock { $0 = nil }
   }
 }

@@ -19,9 +19,7 @@ final class ServerConnection: ChannelDuplexHandler {
   static let outputBytes = 64 << 10
   static let frameBytesMax = 16_384 + 9
 
-  unowned(unsafe) let loop: ServerLoop
-  /// Keeps the loop alive, so that what is hot may use it without counting.
-  private let ownedLoop: ServerLoop
+  let loop: ServerLoop
   let isTLS: Bool
 
   @exclusivity(unchecked) var context: ChannelHandlerContext?
@@ -85,7 +83,6 @@ final class ServerConnection: ChannelDuplexHandler {
 
   init(loop: ServerLoop, isTLS: Bool) {
     self.loop = loop
-    ownedLoop = loop
     self.isTLS = isTLS
   }
 

@@ -106,6 +106,10 @@ public final class ServerLoop: @unchecked Sendable {
     deadlineTimer = nil
   }
 
+  /// Lets go of the handlers, which hold their loop. When no thread runs this loop any more: a connection that takes its time to close
+  /// still tells them of its calls.
+  func releaseHandlers() { methods = nil }
+
   // MARK: For handlers
 
   /// Runs `work` on the loop, then sends what it answered. From any thread. Does nothing once the server has stopped: no call is left.
