@@ -9,7 +9,7 @@ PACKAGES := g++ pkg-config librdkafka-dev libprotobuf-c-dev libsimdjson-dev libn
   protobuf-compiler protobuf-c-compiler kcat python3 python3-venv python3-pip unzip openssl
 # Other people's clients, for the tests of the broker and of the endpoint.
 TEST_CLIENTS := confluent-kafka==2.16.1 kafka-python==3.0.12 'tritonclient[grpc,http]==2.73.0' \
-  grpcio==1.85.1 grpcio-health-checking==1.81.1 grpcio-reflection==1.81.1
+  grpcio==1.85.1 grpcio-health-checking==1.81.1 grpcio-reflection==1.81.1 grpcio-tools==1.81.1
 # The programs that figures are compared with (docs/measurements.md).
 PEERS := vowpalwabbit==9.11.9 numpy pandas scikit-learn
 PEER_PACKAGES := libgrpc++-dev
