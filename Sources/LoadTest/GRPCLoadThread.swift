@@ -210,7 +210,9 @@ final class GRPCLoadThread: @unchecked Sendable, NIOScheduledCallbackHandler {
   private func finishIfDone(_ now: Int64) -> Bool {
     guard !isOver else { return true }
     let isStopped = stopping.load(ordering: .relaxed)
-    guard isStopped || now >= timeline.endNanoseconds else { return false }
+    // Open loop: a thread that woke up late still owes what was due before the end.
+    let isAllSent = isClosedLoop || due >= Double(timeline.endNanoseconds)
+    guard isStopped || (now >= timeline.endNanoseconds && isAllSent) else { return false }
     guard waiting <= 0 || now >= timeline.endNanoseconds + Int64(GRPCLoadTest.answerSecondsMax * 1e9) else { return false }
     isOver = true
     unanswered = max(0, waiting)

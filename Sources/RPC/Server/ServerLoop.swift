@@ -258,6 +258,8 @@ public final class ServerLoop: @unchecked Sendable {
       rounds += 1
       deliverResumed()
       flushTouched()
+      // Before the answers leave: who has an answer finds it counted.
+      if countedOK > 0 { publishCounts() }
       drainDirty()
       tellRoomy()
     }
