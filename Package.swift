@@ -75,6 +75,13 @@ let package = Package(
     library("Kernels", ["CKernels"]),
     // What a model is and how it learns. No IO but files.
     library("Model", ["Settings", "Kernels", "CKernels"]),
+    // Models that come from files.
+    library("Bundles", ["Model", "Kernels", "CKernels"]),
+    library("Families", ["Bundles", "Model", "Kernels", "CKernels"]),
+    library("ONNX", ["Families", "Bundles", "Model", "Kernels", "CKernels"]),
+    library("Importers", ["ONNX", "Families", "Bundles", "Model", "Settings", "Kernels"]),
+    library("ModelStore", ["ONNX", "Families", "Bundles", "Model", "Kernels", "Telemetry", logging]),
+    // Events and learning.
     library("Events", ["Model", "Settings", "CMessages", "CSimdJSON"]),
     library("UpdateLog", ["Model", "Kernels", "CKernels"]),
     library("Learning", ["Events", "UpdateLog", "Model", "CKernels"]),
@@ -84,11 +91,11 @@ let package = Package(
     library("RPC", ["CNGHTTP2", "Telemetry", logging, nioCore, nioPosix, nioSSL, nioTLS]),
     library("MillraceClient", ["RPC", "Events", "Model", "Settings", "CMessages", logging, nioCore]),
     // Roles.
-    library("Serving", ["Kafka", "Learning", "UpdateLog", "Events", "Model", "Telemetry", logging]),
+    library("Serving", ["ModelStore", "Families", "Kafka", "Learning", "UpdateLog", "Events", "Model", "Telemetry", logging]),
     library("Training", ["Serving", "Kafka", "Learning", "UpdateLog", "Events", "Model", "Telemetry", logging]),
     library("Operations", ["Settings", "Model", "Telemetry", logging, hummingbird, lifecycle, unixSignals, nioCore]),
     library("Endpoint", [
-      "Operations", "Serving", "RPC", "Kafka", "Learning", "UpdateLog", "Events", "Model", "Settings", "CMessages", "Telemetry", logging,
+      "Operations", "Serving", "ModelStore", "Families", "RPC", "Kafka", "Learning", "UpdateLog", "Events", "Model", "Settings", "CMessages", "Telemetry", logging,
       hummingbird, lifecycle, nioCore,
     ]),
     library("LoadTest", ["MillraceClient", "RPC", "Serving", "Settings", "Kafka", "UpdateLog", "Events", "Model", "Telemetry", histogram, logging, nioCore]),
@@ -97,8 +104,8 @@ let package = Package(
       name: "millrace",
       dependencies: [
         "Demo", "LoadTest", "Endpoint", "MillraceClient", "RPC", "Operations", "Training", "Serving", "EmbeddedBroker", "Kafka", "Learning",
-        "UpdateLog", "Events", "Model", "Kernels", "Settings", "Telemetry", argumentParser, logging,
-        lifecycle, unixSignals,
+        "UpdateLog", "Events", "ModelStore", "Importers", "ONNX", "Families", "Bundles", "Model", "Kernels", "CKernels", "Settings", "Telemetry",
+        argumentParser, logging, lifecycle, unixSignals,
       ],
       exclude: ["README.md"], swiftSettings: strict),
     // Tests mirror the targets.
@@ -107,6 +114,11 @@ let package = Package(
     tests("Settings", ["Settings"]),
     tests("Kernels", ["Kernels", "CKernels"]),
     tests("Model", ["Model", "Settings"]),
+    tests("Bundles", ["Bundles", "Model"]),
+    tests("Families", ["Families", "Bundles", "Model", "Kernels", "CKernels", "AllocationThresholds"]),
+    tests("ONNX", ["ONNX", "Families", "Bundles", "Model", "Kernels", "ChildProcesses", "AllocationThresholds"], exclude: ["Clients"]),
+    tests("Importers", ["Importers", "ONNX", "Families", "Bundles", "Model", "ChildProcesses"], exclude: ["Clients"]),
+    tests("ModelStore", ["ModelStore", "Importers", "ONNX", "Families", "Bundles", "Model", "Telemetry", logging]),
     tests("Events", ["Events", "Model", "CMessages", "CSimdJSON", "AllocationThresholds"]),
     tests("UpdateLog", ["UpdateLog", "Model", "Kernels", "AllocationThresholds"]),
     tests("Learning", ["Learning", "UpdateLog", "Events", "Model", "AllocationThresholds"]),

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "mr_isa.h"
 #include "mr_loss.h"
 #include "table_internal.h"
 
@@ -82,34 +83,10 @@ __attribute__((target("avx512f,avx512dq,avx512vl,avx512bw"))) static uint32_t bl
 
 typedef uint32_t (*block_function)(const mr_ftrl *, block *);
 
-static bool supports(int isa) {
-#if defined(__x86_64__)
-  if (isa == 3) return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw");
-  if (isa == 2) return __builtin_cpu_supports("avx2");
-#endif
-  return isa == 0;
-}
-
-static _Atomic int isa_in_force = -1;
-
-int mr_kernel_isa(void) {
-  int isa = atomic_load_explicit(&isa_in_force, memory_order_relaxed);
-  if (isa < 0) {
-    isa = supports(3) ? 3 : supports(2) ? 2 : 0;
-    atomic_store_explicit(&isa_in_force, isa, memory_order_relaxed);
-  }
-  return isa;
-}
-
-int mr_kernel_force(int isa) {
-  if (supports(isa)) atomic_store_explicit(&isa_in_force, isa, memory_order_relaxed);
-  return mr_kernel_isa();
-}
-
 static block_function block_of(int isa) {
 #if defined(__x86_64__)
-  if (isa == 3) return block_avx512;
-  if (isa == 2) return block_avx2;
+  if (isa == MR_ISA_AVX512) return block_avx512;
+  if (isa == MR_ISA_AVX2) return block_avx2;
 #endif
   return block_scalar;
 }
@@ -149,7 +126,7 @@ static inline mr_row row_of(const mr_slot *slot, uint64_t id) {
 mr_apply_result mr_table_apply_ftrl(mr_table *t, const mr_ftrl *f, const uint64_t *ids, const float *g, const float *g2,
                                     size_t count, float g_bound, float g2_bound, uint32_t touched) {
   mr_apply_result result = {0};
-  block_function run = block_of(mr_kernel_isa());
+  block_function run = block_of(mr_isa());
   mr_slot *slots[BLOCK];
   block b;
   prefetch_block(t, ids, 0, count < BLOCK ? count : BLOCK);

@@ -1,16 +1,21 @@
 internal import CKernels
 
-/// Which form of the block kernels runs. All give the same bits; tests force each.
+/// Which form of the kernels runs: chosen once from the processor, or by `MILLRACE_ISA`. Tests force each. Kernels of the update log give
+/// the same bits in all forms.
 public enum InstructionSet: Int32, Sendable, CaseIterable {
-  case portable = 0
+  case scalar = 0
+  case neon = 1
   case avx2 = 2
   case avx512 = 3
 
-  /// The best that the processor has, unless forced.
-  public static var current: InstructionSet { InstructionSet(rawValue: mr_kernel_isa()) ?? .portable }
+  public static var current: InstructionSet { InstructionSet(rawValue: mr_isa()) ?? .scalar }
+
+  /// Those that this processor has.
+  public static var supported: [InstructionSet] { allCases.filter { mr_isa_supported($0.rawValue) } }
 
   /// Returns what is in force afterwards: asking for one that the processor lacks changes nothing.
-  public static func force(_ set: InstructionSet) -> InstructionSet { InstructionSet(rawValue: mr_kernel_force(set.rawValue)) ?? .portable }
+  @discardableResult
+  public static func force(_ set: InstructionSet) -> InstructionSet { InstructionSet(rawValue: mr_isa_force(set.rawValue)) ?? .scalar }
 }
 
 /// The floating-point environment of threads that apply records.

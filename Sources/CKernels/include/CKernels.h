@@ -2,6 +2,7 @@
 #pragma once
 #include "CRC32C.h"
 #include "mr_hash.h"
+#include "mr_isa.h"
 #include "mr_loss.h"
 #include "mr_reader.h"
 #include "mr_score.h"

@@ -102,10 +102,5 @@ float mr_ftrl_weight(const mr_ftrl *ftrl, float z, float n);
 /// the result would not be finite.
 bool mr_ftrl_step(const mr_ftrl *ftrl, mr_row *row, float gradient_sum, float square_sum);
 
-/// Which implementation applies blocks: 0 portable, 2 AVX2, 3 AVX-512. The best at start; tests force each. Returns what
-/// is in force afterwards: asking for one that the processor lacks changes nothing.
-int mr_kernel_force(int isa);
-int mr_kernel_isa(void);
-
 /// Sets round-to-nearest, no flush to zero, no denormals-are-zero on this thread; tells whether it was so before.
 bool mr_float_environment_set(void);

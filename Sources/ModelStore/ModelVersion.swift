@@ -1,0 +1,3 @@
+internal import Bundles
+internal import Families
+internal import ONNX
