@@ -234,26 +234,26 @@ public final class FeatureAssembler {
     }
     batch.reserve(entriesMax)
     if isCount {
-      batch.appendUnchecked(id: RowID.count, value: 1)
+      batch.appendUnchecked(id: RowID.count, value: 1, field: RowBatch.biasField)
       batch.endRow()
       return true
     }
     for index in 0..<featureCount where counts[index] > 0 {
       if slots[index].kind == .vector {
         let start = Int(slots[index].start)
-        batch.appendUnchecked(ids: placeIDs + start, values: placeValues + start, count: Int(counts[index]))
+        batch.appendUnchecked(ids: placeIDs + start, values: placeValues + start, count: Int(counts[index]), field: UInt16(truncatingIfNeeded: index))
         continue
       }
-      batch.appendUnchecked(id: firstIDs[index], value: firstValues[index])
+      batch.appendUnchecked(id: firstIDs[index], value: firstValues[index], field: UInt16(truncatingIfNeeded: index))
       if counts[index] > 1 { appendMore(index, batch) }
     }
     var start = 0
     for cross in 0..<crossCount {
       let end = Int(crossEnds[cross])
-      appendCross(from: start, to: end, batch)
+      appendCross(from: start, to: end, field: UInt16(truncatingIfNeeded: featureCount + cross), batch)
       start = end
     }
-    batch.appendUnchecked(id: RowID.bias, value: 1)
+    batch.appendUnchecked(id: RowID.bias, value: 1, field: RowBatch.biasField)
     batch.endRow()
     return true
   }
@@ -329,36 +329,36 @@ public final class FeatureAssembler {
   private func appendMore(_ index: Int, _ batch: RowBatch) {
     var node = moreHead[index]
     while node >= 0 {
-      batch.appendUnchecked(id: moreIDs[Int(node)], value: 1)
+      batch.appendUnchecked(id: moreIDs[Int(node)], value: 1, field: UInt16(truncatingIfNeeded: index))
       node = moreNext[Int(node)]
     }
   }
 
   @inline(__always)
-  private func appendCross(from start: Int, to end: Int, _ batch: RowBatch) {
+  private func appendCross(from start: Int, to end: Int, field: UInt16, _ batch: RowBatch) {
     var isSingle = true
     for part in start..<end {
       let count = counts[Int(crossParts[part])]
       if count == 0 { return }
       if count > 1 { isSingle = false }
     }
-    guard isSingle else { return appendCombinations(start, end, nil, batch) }
+    guard isSingle else { return appendCombinations(start, end, nil, field, batch) }
     var id = firstIDs[Int(crossParts[start])]
     for part in start + 1..<end { id = RowID.combine(id, firstIDs[Int(crossParts[part])]) }
-    batch.appendUnchecked(id: id, value: 1)
+    batch.appendUnchecked(id: id, value: 1, field: field)
   }
 
   /// All combinations of the parts from `part` on, each joined to `accumulated`. As deep as a cross has parts.
-  private func appendCombinations(_ part: Int, _ end: Int, _ accumulated: UInt64?, _ batch: RowBatch) {
+  private func appendCombinations(_ part: Int, _ end: Int, _ accumulated: UInt64?, _ field: UInt16, _ batch: RowBatch) {
     guard part < end else {
-      if let accumulated { batch.appendUnchecked(id: accumulated, value: 1) }
+      if let accumulated { batch.appendUnchecked(id: accumulated, value: 1, field: field) }
       return
     }
     let index = Int(crossParts[part])
     var id = firstIDs[index]
     var node = counts[index] > 1 ? moreHead[index] : -1
     while true {
-      appendCombinations(part + 1, end, accumulated.map { RowID.combine($0, id) } ?? id, batch)
+      appendCombinations(part + 1, end, accumulated.map { RowID.combine($0, id) } ?? id, field, batch)
       guard node >= 0 else { return }
       id = moreIDs[Int(node)]
       node = moreNext[Int(node)]

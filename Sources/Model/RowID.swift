@@ -10,6 +10,7 @@ public import CKernels
 /// | bucket of a numeric feature | `hash64(bucket's number as text, seed: hash64(name, 0))` |
 /// | cross | the ids of its parts, combined in the declared order |
 /// | bias, count | reserved |
+/// | text in a dense row | `hash64(text, seed: textSeed)`, no row of a table but what the tensor holds |
 ///
 /// No row has id 0: tables use it for an empty slot. A hash that comes out as 0 becomes a fixed other id.
 public enum RowID {
@@ -37,6 +38,16 @@ public enum RowID {
   public static func place(_ index: Int, seed: UInt64) -> UInt64 {
     withUnsafeBytes(of: UInt64(truncatingIfNeeded: index).littleEndian) { usable(hash64($0, seed: seed)) }
   }
+
+  /// What stands for a text in a dense row: equal texts have equal hashes, and that is all a model asks.
+  @inlinable
+  public static func text(_ value: UnsafeRawBufferPointer) -> UInt64 { hash64(value, seed: textSeed) }
+
+  /// As above, for a text's UTF-8 bytes. For setting up; hot paths have bytes.
+  public static func text(_ value: String) -> UInt64 { hash64(value, seed: textSeed) }
+
+  /// Never changes: bundles hold hashes made with it.
+  @usableFromInline static let textSeed: UInt64 = 0x7465_7874_7465_6E73
 
   /// The row of a cross so far, joined with its next part.
   @inlinable
