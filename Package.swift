@@ -79,7 +79,7 @@ let package = Package(
     library("Bundles", ["Model", "Kernels", "CKernels"]),
     library("Families", ["Bundles", "Model", "Kernels", "CKernels"]),
     library("ONNX", ["Families", "Bundles", "Model", "Kernels", "CKernels"]),
-    library("Importers", ["ONNX", "Families", "Bundles", "Model", "Settings", "Kernels"]),
+    library("Importers", ["ONNX", "Families", "Bundles", "Model", "Settings", "Kernels", "CSimdJSON"]),
     library("ModelStore", ["ONNX", "Families", "Bundles", "Model", "Kernels", "Telemetry", logging]),
     // Events and learning.
     library("Events", ["Model", "Settings", "CMessages", "CSimdJSON"]),

@@ -1,0 +1,57 @@
+public import Families
+
+/// A model as it stood in another tool's file, with what a bundle's manifest wants to say about it.
+public struct ImportedModel: Sendable, Equatable {
+  public enum Body: Sendable, Equatable {
+    case trees(TreeEnsemble)
+  }
+
+  public var body: Body
+  /// Names and shapes of what the tool's own `predict` answers.
+  public var outputs: [OutputTensor]
+  public var featureCount: Int
+  /// `featureCount` of them, or none.
+  public var featureNames: [String]
+  /// Names of categories that the tool read as codes, for the features that have them.
+  public var categories: [CategoryNames]
+  /// "LightGBM", "XGBoost".
+  public var tool: String
+  /// The version that the file states: of its format for LightGBM ("v4"), of the library for XGBoost ("3.2.0").
+  public var toolVersion: String
+  /// What it was trained for, in the tool's words.
+  public var objective: String
+  /// What whoever imports it should know: trees that were left out, mappings that the file does not have.
+  public var notes: [String]
+
+  public init(
+    body: Body, outputs: [OutputTensor], featureCount: Int, featureNames: [String] = [], categories: [CategoryNames] = [], tool: String,
+    toolVersion: String, objective: String, notes: [String] = []
+  ) {
+    self.body = body
+    self.outputs = outputs
+    self.featureCount = featureCount
+    self.featureNames = featureNames
+    self.categories = categories
+    self.tool = tool
+    self.toolVersion = toolVersion
+    self.objective = objective
+    self.notes = notes
+  }
+
+  /// The forest; nil for other families.
+  public var ensemble: TreeEnsemble? {
+    guard case .trees(let ensemble) = body else { return nil }
+    return ensemble
+  }
+}
+
+/// The names of one feature's categories: the name at place `c` was code `c` in training.
+public struct CategoryNames: Sendable, Equatable {
+  public var feature: Int
+  public var names: [String]
+
+  public init(feature: Int, names: [String]) {
+    self.feature = feature
+    self.names = names
+  }
+}
