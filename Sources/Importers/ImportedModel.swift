@@ -1,4 +1,5 @@
 public import Families
+public import Model
 
 /// A model as it stood in another tool's file, with what a bundle's manifest wants to say about it.
 public struct ImportedModel: Sendable, Equatable {

@@ -1,4 +1,5 @@
 import Families
+import Model
 
 /// Reads LightGBM's text models (`Booster.save_model`), formats v3 and v4.
 ///
