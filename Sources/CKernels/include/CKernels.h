@@ -4,6 +4,8 @@
 #include "mr_hash.h"
 #include "mr_isa.h"
 #include "mr_loss.h"
+#include "mr_math.h"
+#include "mr_matrix.h"
 #include "mr_reader.h"
 #include "mr_score.h"
 #include "mr_speculation.h"

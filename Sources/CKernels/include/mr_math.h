@@ -1,0 +1,22 @@
+// Functions of many floats at once: activations, softmax, and the narrow forms of floats. They run in the set in force.
+#pragma once
+#include <stddef.h>
+#include <stdint.h>
+
+/// y[i] = f(x[i]); x and y may be the same. NaN gives NaN; infinities give the limit. Relative error at most 1e-6 wherever the result is
+/// a normal number (Tests/KernelsTests holds it); below, an error of one part in 1e6 of the least normal number.
+void mr_math_exp(const float *x, float *y, size_t count);
+void mr_math_erf(const float *x, float *y, size_t count);
+void mr_math_tanh(const float *x, float *y, size_t count);
+void mr_math_sigmoid(const float *x, float *y, size_t count);
+/// One of the MR_ACTIVATION_ numbers of mr_matrix.h. ReLU of NaN is NaN.
+void mr_math_activate(int activation, const float *x, float *y, size_t count);
+
+/// y = softmax of one vector: e^(x - max) / sum. All -inf, or a NaN in x: NaN. x and y may be the same.
+void mr_math_softmax(const float *x, float *y, size_t count);
+/// The logarithm of it.
+void mr_math_log_softmax(const float *x, float *y, size_t count);
+
+/// Round to nearest even. NaN stays NaN.
+void mr_math_to_bfloat16(const float *x, uint16_t *y, size_t count);
+void mr_math_from_bfloat16(const uint16_t *x, float *y, size_t count);

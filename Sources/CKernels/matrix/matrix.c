@@ -1,0 +1,153 @@
+// Packing of weights, once, and the choice of form.
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "matrix_internal.h"
+#include "mr_isa.h"
+#include "packed_matrix.h"
+
+const mr_form *mr_form_in_force(int precision) {
+  const int isa = mr_isa();
+#if defined(__x86_64__)
+  if (isa == MR_ISA_AVX512) {
+    if (precision == MR_FLOAT32) return &mr_f32_avx512;
+    if (precision == MR_BFLOAT16 && mr_isa_has_bf16()) return &mr_bf16_avx512;
+    if (precision == MR_INT8 && mr_isa_has_vnni()) return &mr_int8_avx512;
+  }
+  // AVX2
+#elif defined(__aarch64__)
+  // NEON
+#endif
+  (void)isa;
+  return precision == MR_FLOAT32 ? &mr_f32_scalar : precision == MR_BFLOAT16 ? &mr_bf16_scalar : &mr_int8_scalar;
+}
+
+/// 64-byte aligned, all zeros.
+void *mr_zeroed(size_t bytes) {
+  const size_t size = mr_round_up(bytes ? bytes : 1, 64);
+  void *memory = aligned_alloc(64, size);
+  if (memory) memset(memory, 0, size);
+  return memory;
+}
+
+/// Where weight (output, input) lies in the panels, in weights.
+size_t mr_panel_index(const mr_form *form, size_t steps, size_t outputs, size_t output, size_t input) {
+  const size_t first = output / form->width * form->width;
+  const size_t columns = mr_panel_columns(form, outputs, first);
+  const size_t step = input / form->group;
+  return first * steps * form->group + (step * columns + (output - first)) * form->group + input % form->group;
+}
+
+bool mr_panels_prepare(mr_panels *panels, const mr_form *form, size_t inputs, size_t outputs, bool scaled) {
+  panels->form = form;
+  panels->inputs = inputs;
+  panels->outputs = outputs;
+  panels->steps = (inputs + form->group - 1) / form->group;
+  const size_t padded = mr_round_up(outputs ? outputs : 1, 64);
+  panels->weights = mr_zeroed(mr_panels_bytes(panels));
+  panels->bias = mr_zeroed(padded * 4);
+  panels->scales = scaled ? mr_zeroed(padded * 4) : NULL;
+  panels->corrections = scaled ? mr_zeroed(padded * 4) : NULL;
+  panels->floor = -INFINITY;
+  return panels->weights && panels->bias && (!scaled || (panels->scales && panels->corrections));
+}
+
+size_t mr_panels_bytes(const mr_panels *panels) {
+  const mr_form *form = panels->form;
+  return mr_round_up(panels->outputs, form->narrow_width) * panels->steps * form->group * form->weight_bytes;
+}
+
+void mr_panels_release(mr_panels *panels) {
+  free(panels->weights);
+  free(panels->bias);
+  free(panels->scales);
+  free(panels->corrections);
+}
+
+static float weight_at(const mr_matrix_source *source, size_t output, size_t input) {
+  const ptrdiff_t at = (ptrdiff_t)output * source->output_stride + (ptrdiff_t)input * source->input_stride;
+  switch (source->element) {
+    case MR_BFLOAT16: return mr_float_of_bfloat16(((const uint16_t *)source->weights)[at]);
+    case MR_INT8: return (float)((const int8_t *)source->weights)[at] * (source->scales ? source->scales[output] : 1);
+    default: return ((const float *)source->weights)[at];
+  }
+}
+
+/// The scale of an output's weights, so that the greatest becomes 127.
+static float scale_of(const mr_matrix_source *source, size_t output) {
+  if (source->element == MR_INT8) return source->scales ? source->scales[output] : 1;
+  float greatest = 0;
+  for (size_t i = 0; i < source->inputs; i++) {
+    const float absolute = fabsf(weight_at(source, output, i));
+    if (!(absolute <= 3.40282347e38f)) return NAN;
+    if (absolute > greatest) greatest = absolute;
+  }
+  return greatest < MR_QUANTIZED_MIN ? 0 : greatest / 127;
+}
+
+static void pack_int8(mr_panels *panels, const mr_matrix_source *source) {
+  int8_t *weights = panels->weights;
+  for (size_t o = 0; o < source->outputs; o++) {
+    const float scale = scale_of(source, o);
+    int32_t sum = 0;
+    for (size_t i = 0; i < source->inputs; i++) {
+      int32_t q;
+      if (source->element == MR_INT8)
+        q = ((const int8_t *)source->weights)[(ptrdiff_t)o * source->output_stride + (ptrdiff_t)i * source->input_stride];
+      else
+        q = scale > 0 ? (int32_t)rintf(weight_at(source, o, i) / scale) : 0;
+      weights[mr_panel_index(panels->form, panels->steps, source->outputs, o, i)] = (int8_t)q;
+      sum += q;
+    }
+    panels->scales[o] = scale;
+    panels->corrections[o] = -panels->x_zero * sum;
+  }
+}
+
+mr_matrix *mr_matrix_create(const mr_matrix_source *source) {
+  mr_matrix *matrix = calloc(1, sizeof *matrix);
+  if (!matrix) return NULL;
+  int precision = source->precision;
+  if (precision == MR_INT8 && source->inputs > MR_INT8_INPUTS_MAX) precision = MR_FLOAT32;
+  matrix->precision = precision;
+  matrix->activation = source->activation;
+  matrix->isa = mr_isa();
+  mr_panels *panels = &matrix->panels;
+  if (!mr_panels_prepare(panels, mr_form_in_force(precision), source->inputs, source->outputs, precision == MR_INT8)) {
+    mr_matrix_destroy(matrix);
+    return NULL;
+  }
+  if (source->activation == MR_ACTIVATION_RELU) panels->floor = 0;
+  panels->x_scale = source->x_scale > 0 ? source->x_scale : 0;
+  panels->x_zero = source->x_scale > 0 ? source->x_zero : 128;
+  for (size_t o = 0; o < source->outputs; o++) panels->bias[o] = source->bias ? source->bias[o] : 0;
+  if (precision == MR_INT8) {
+    pack_int8(panels, source);
+    return matrix;
+  }
+  for (size_t o = 0; o < source->outputs; o++)
+    for (size_t i = 0; i < source->inputs; i++) {
+      const size_t at = mr_panel_index(panels->form, panels->steps, source->outputs, o, i);
+      const float weight = weight_at(source, o, i);
+      if (precision == MR_BFLOAT16) ((uint16_t *)panels->weights)[at] = mr_bfloat16(weight);
+      else ((float *)panels->weights)[at] = weight;
+    }
+  return matrix;
+}
+
+void mr_matrix_destroy(mr_matrix *matrix) {
+  if (!matrix) return;
+  mr_panels_release(&matrix->panels);
+  free(matrix);
+}
+
+int mr_matrix_precision(const mr_matrix *matrix) { return matrix->precision; }
+int mr_matrix_isa(const mr_matrix *matrix) { return matrix->isa; }
+size_t mr_matrix_inputs(const mr_matrix *matrix) { return matrix->panels.inputs; }
+size_t mr_matrix_outputs(const mr_matrix *matrix) { return matrix->panels.outputs; }
+
+size_t mr_matrix_bytes(const mr_matrix *matrix) {
+  const size_t columns = mr_round_up(matrix->panels.outputs, 64) * 4;
+  return mr_panels_bytes(&matrix->panels) + columns * (matrix->precision == MR_INT8 ? 3 : 1);
+}
