@@ -1,6 +1,7 @@
 // C kernels. One header for each idea; Sources/CKernels/README.md says what always holds.
 #pragma once
 #include "CRC32C.h"
+#include "mr_elementwise.h"
 #include "mr_hash.h"
 #include "mr_isa.h"
 #include "mr_loss.h"

@@ -1,0 +1,300 @@
+// The loops of mr_elementwise.h, written plainly so that the compiler vectorizes them; included once for each instruction set, with
+// MR_SUFFIX set. Branches on values are selects, so that all lanes take one way.
+#include <math.h>
+#include <string.h>
+
+#include "../include/mr_elementwise.h"
+
+#define MR_JOIN_(a, b) a##b
+#define MR_JOIN(a, b) MR_JOIN_(a, b)
+#define MR_NAME(name) MR_JOIN(name, MR_SUFFIX)
+#define MR_INLINE static inline __attribute__((always_inline))
+
+MR_INLINE float mr_bits_float(uint32_t bits) {
+  float value;
+  memcpy(&value, &bits, 4);
+  return value;
+}
+
+MR_INLINE uint32_t mr_float_bits(float value) {
+  uint32_t bits;
+  memcpy(&bits, &value, 4);
+  return bits;
+}
+
+// exp(x) = 2^n exp(r), |r| <= ln 2 / 2, by Cephes' polynomial: below 2 units in the last place. The power is applied in two
+// halves, so that results down to the smallest subnormal number are right. NaN stays.
+MR_INLINE float mr_exp_lane(float x) {
+  float t = x > 89.0f ? 89.0f : x;
+  t = t < -104.0f ? -104.0f : t;
+  float shifted = t * 1.44269504f + 12582912.0f;
+  float n = shifted - 12582912.0f;
+  int32_t k = (int32_t)(mr_float_bits(shifted) - 0x4B400000u);
+  float r = (t - n * 0.693359375f) - n * -2.12194440e-4f;
+  float p = 1.9875691500e-4f;
+  p = p * r + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  p = p * (r * r) + r + 1.0f;
+  int32_t half = k >> 1;
+  float a = mr_bits_float((uint32_t)(half + 127) << 23);
+  float b = mr_bits_float((uint32_t)(k - half + 127) << 23);
+  return p * a * b;
+}
+
+// exp(x) - 1 for x <= 0.
+MR_INLINE float mr_expm1_lane(float x) {
+  float small = 1.0f / 5040.0f;
+  small = small * x + 1.0f / 720.0f;
+  small = small * x + 1.0f / 120.0f;
+  small = small * x + 1.0f / 24.0f;
+  small = small * x + 1.0f / 6.0f;
+  small = small * x + 0.5f;
+  small = small * x * x + x;
+  float large = mr_exp_lane(x) - 1.0f;
+  return x > -0.35f ? small : large;
+}
+
+MR_INLINE float mr_sigmoid_lane(float x) { return 1.0f / (1.0f + mr_exp_lane(-x)); }
+
+MR_INLINE float mr_tanh_lane(float x) {
+  float z = x * x;
+  float small = -5.70498872745e-3f;
+  small = small * z + 2.06390887954e-2f;
+  small = small * z - 5.37397155531e-2f;
+  small = small * z + 1.33314422036e-1f;
+  small = small * z - 3.33332819422e-1f;
+  small = small * z * x + x;
+  float magnitude = fabsf(x);
+  float large = 1.0f - 2.0f / (mr_exp_lane(2.0f * magnitude) + 1.0f);
+  large = copysignf(large, x);
+  return magnitude < 0.625f ? small : large;
+}
+
+// Two polynomials, as N. Juffa published them: of x^2 below 0.93, of the logarithm of 1 - erf above.
+MR_INLINE float mr_erf_lane(float x) {
+  float t = fabsf(x);
+  float s = x * x;
+  float small = -5.96761703e-4f;
+  small = small * s + 4.99119423e-3f;
+  small = small * s - 2.67681349e-2f;
+  small = small * s + 1.12819925e-1f;
+  small = small * s - 3.76125336e-1f;
+  small = small * s + 1.28379166e-1f;
+  small = small * x + x;
+  float u = t > 4.0f ? 4.0f : t;
+  float v = u * u;
+  float r = (-1.72853470e-5f * u + 3.83197126e-4f) * v + (-3.88396438e-3f * u + 2.42546219e-2f);
+  r = r * u - 1.06777877e-1f;
+  r = r * u - 6.34846687e-1f;
+  r = r * u - 1.28717512e-1f;
+  r = r * u - u;
+  float large = copysignf(1.0f - mr_exp_lane(r), x);
+  return t > 0.927734375f ? large : (x != x ? x : small);
+}
+
+MR_INLINE float mr_softplus_lane(float x) { return (x > 0 ? x : 0) + log1pf(expf(-fabsf(x))); }
+
+#define MR_LOOP(expression)               \
+  for (size_t i = 0; i < count; i += 1) { \
+    float v = x[i];                       \
+    y[i] = (expression);                  \
+  }                                       \
+  break;
+
+void MR_NAME(mr_unary)(int op, const float *x, float *y, size_t count, float alpha, float beta) {
+  switch (op) {
+    case MR_UNARY_COPY: memmove(y, x, count * sizeof(float)); break;
+    case MR_UNARY_RELU: MR_LOOP(v < 0 ? 0.0f : v)
+    case MR_UNARY_LEAKY_RELU: MR_LOOP(v < 0 ? alpha * v : v)
+    case MR_UNARY_ELU: MR_LOOP(v < 0 ? alpha * mr_expm1_lane(v) : v)
+    case MR_UNARY_SELU: MR_LOOP(beta * (v <= 0 ? alpha * mr_expm1_lane(v) : v))
+    case MR_UNARY_SIGMOID: MR_LOOP(mr_sigmoid_lane(v))
+    case MR_UNARY_TANH: MR_LOOP(mr_tanh_lane(v))
+    case MR_UNARY_GELU: MR_LOOP(0.5f * v * (1.0f + mr_erf_lane(v * 0.70710678f)))
+    case MR_UNARY_GELU_TANH: MR_LOOP(0.5f * v * (1.0f + mr_tanh_lane(0.79788456f * (v + 0.044715f * v * v * v))))
+    case MR_UNARY_ERF: MR_LOOP(mr_erf_lane(v))
+    case MR_UNARY_EXP: MR_LOOP(mr_exp_lane(v))
+    case MR_UNARY_LOG: MR_LOOP(logf(v))
+    case MR_UNARY_SQRT: MR_LOOP(__builtin_elementwise_sqrt(v))
+    case MR_UNARY_ABS: MR_LOOP(fabsf(v))
+    case MR_UNARY_NEG: MR_LOOP(-v)
+    case MR_UNARY_RECIPROCAL: MR_LOOP(1.0f / v)
+    case MR_UNARY_SQUARE: MR_LOOP(v * v)
+    case MR_UNARY_CLIP:
+      // The upper bound wins when they cross, as the specification has it.
+      for (size_t i = 0; i < count; i += 1) {
+        float v = x[i];
+        v = v < alpha ? alpha : v;
+        y[i] = v > beta ? beta : v;
+      }
+      break;
+    case MR_UNARY_SOFTPLUS: MR_LOOP(mr_softplus_lane(v))
+    case MR_UNARY_FLOOR: MR_LOOP(floorf(v))
+    case MR_UNARY_CEIL: MR_LOOP(ceilf(v))
+    case MR_UNARY_ROUND: MR_LOOP(rintf(v))
+    case MR_UNARY_SIGN: MR_LOOP(v > 0 ? 1.0f : v < 0 ? -1.0f : v)
+    case MR_UNARY_HARD_SIGMOID:
+      for (size_t i = 0; i < count; i += 1) {
+        float v = alpha * x[i] + beta;
+        v = v < 0 ? 0.0f : v;
+        y[i] = v > 1 ? 1.0f : v;
+      }
+      break;
+    case MR_UNARY_SCALE: MR_LOOP(alpha * v + beta)
+    case MR_UNARY_SOFTSIGN: MR_LOOP(v / (1.0f + fabsf(v)))
+    case MR_UNARY_HARD_SWISH:
+      for (size_t i = 0; i < count; i += 1) {
+        float v = x[i] * (1.0f / 6.0f) + 0.5f;
+        v = v < 0 ? 0.0f : v;
+        y[i] = x[i] * (v > 1 ? 1.0f : v);
+      }
+      break;
+    case MR_UNARY_SWISH: MR_LOOP(v * mr_sigmoid_lane(alpha * v))
+    default: break;
+  }
+}
+#undef MR_LOOP
+
+// One row of each kind of strides, so that each is a loop of its own.
+#define MR_ROWS(expression)                              \
+  for (size_t r = 0; r < rows; r += 1) {                 \
+    const float *p = a + (ptrdiff_t)r * a_row;           \
+    const float *q = b + (ptrdiff_t)r * b_row;           \
+    float *o = y + (ptrdiff_t)r * y_row;                 \
+    if (a_step != 0 && b_step != 0) {                    \
+      for (size_t i = 0; i < columns; i += 1) {          \
+        float u = p[i], v = q[i];                        \
+        o[i] = (expression);                             \
+      }                                                  \
+    } else if (a_step != 0) {                            \
+      float v = *q;                                      \
+      for (size_t i = 0; i < columns; i += 1) {          \
+        float u = p[i];                                  \
+        o[i] = (expression);                             \
+      }                                                  \
+    } else if (b_step != 0) {                            \
+      float u = *p;                                      \
+      for (size_t i = 0; i < columns; i += 1) {          \
+        float v = q[i];                                  \
+        o[i] = (expression);                             \
+      }                                                  \
+    } else {                                             \
+      float u = *p, v = *q;                              \
+      float w = (expression);                            \
+      for (size_t i = 0; i < columns; i += 1) o[i] = w;  \
+    }                                                    \
+  }                                                      \
+  break;
+
+void MR_NAME(mr_binary)(int op, size_t rows, size_t columns, const float *a, ptrdiff_t a_row, int a_step, const float *b,
+                        ptrdiff_t b_row, int b_step, float *y, ptrdiff_t y_row) {
+  switch (op) {
+    case MR_BINARY_ADD: MR_ROWS(u + v)
+    case MR_BINARY_SUB: MR_ROWS(u - v)
+    case MR_BINARY_MUL: MR_ROWS(u * v)
+    case MR_BINARY_DIV: MR_ROWS(u / v)
+    case MR_BINARY_MIN: MR_ROWS(u < v ? u : (u != u ? u : v))
+    case MR_BINARY_MAX: MR_ROWS(u > v ? u : (u != u ? u : v))
+    case MR_BINARY_POW: MR_ROWS(powf(u, v))
+    case MR_BINARY_PRELU: MR_ROWS(u < 0 ? u * v : u)
+    case MR_BINARY_FMOD: MR_ROWS(fmodf(u, v))
+    default: break;
+  }
+}
+#undef MR_ROWS
+
+void MR_NAME(mr_affine)(size_t rows, size_t columns, const float *x, const float *scale, const float *shift, float *y) {
+  for (size_t r = 0; r < rows; r += 1, x += columns, y += columns) {
+    if (shift) {
+      for (size_t i = 0; i < columns; i += 1) y[i] = x[i] * scale[i] + shift[i];
+    } else {
+      for (size_t i = 0; i < columns; i += 1) y[i] = x[i] * scale[i];
+    }
+  }
+}
+
+// Sums run in 16 lanes, so that they vectorize in one fixed order.
+#define MR_LANES 16
+
+MR_INLINE float mr_lanes_sum(const float *lanes) {
+  float sum8[8], sum4[4];
+  for (int i = 0; i < 8; i += 1) sum8[i] = lanes[i] + lanes[i + 8];
+  for (int i = 0; i < 4; i += 1) sum4[i] = sum8[i] + sum8[i + 4];
+  return (sum4[0] + sum4[2]) + (sum4[1] + sum4[3]);
+}
+
+MR_INLINE float mr_row_sum(const float *x, size_t count) {
+  float lanes[MR_LANES] = {0};
+  size_t i = 0;
+  for (; i + MR_LANES <= count; i += MR_LANES)
+    for (int l = 0; l < MR_LANES; l += 1) lanes[l] += x[i + l];
+  float sum = mr_lanes_sum(lanes);
+  for (; i < count; i += 1) sum += x[i];
+  return sum;
+}
+
+MR_INLINE float mr_row_max(const float *x, size_t count) {
+  float lanes[MR_LANES];
+  for (int l = 0; l < MR_LANES; l += 1) lanes[l] = -INFINITY;
+  size_t i = 0;
+  for (; i + MR_LANES <= count; i += MR_LANES)
+    for (int l = 0; l < MR_LANES; l += 1) lanes[l] = x[i + l] > lanes[l] ? x[i + l] : lanes[l];
+  float best = -INFINITY;
+  for (int l = 0; l < MR_LANES; l += 1) best = lanes[l] > best ? lanes[l] : best;
+  for (; i < count; i += 1) best = x[i] > best ? x[i] : best;
+  return best;
+}
+
+void MR_NAME(mr_softmax)(size_t rows, size_t columns, const float *x, float *y) {
+  for (size_t r = 0; r < rows; r += 1, x += columns, y += columns) {
+    float best = mr_row_max(x, columns);
+    for (size_t i = 0; i < columns; i += 1) y[i] = mr_exp_lane(x[i] - best);
+    float sum = mr_row_sum(y, columns);
+    float factor = 1.0f / sum;
+    for (size_t i = 0; i < columns; i += 1) y[i] *= factor;
+  }
+}
+
+void MR_NAME(mr_log_softmax)(size_t rows, size_t columns, const float *x, float *y) {
+  for (size_t r = 0; r < rows; r += 1, x += columns, y += columns) {
+    float best = mr_row_max(x, columns);
+    float lanes[MR_LANES] = {0};
+    size_t i = 0;
+    for (; i + MR_LANES <= columns; i += MR_LANES)
+      for (int l = 0; l < MR_LANES; l += 1) lanes[l] += mr_exp_lane(x[i + l] - best);
+    float sum = mr_lanes_sum(lanes);
+    for (; i < columns; i += 1) sum += mr_exp_lane(x[i] - best);
+    float log_sum = logf(sum);
+    for (i = 0; i < columns; i += 1) y[i] = (x[i] - best) - log_sum;
+  }
+}
+
+void MR_NAME(mr_layer_norm)(size_t rows, size_t columns, const float *x, const float *scale, const float *bias, float epsilon,
+                            float *y, float *means, float *inverses) {
+  for (size_t r = 0; r < rows; r += 1, x += columns, y += columns) {
+    float mean = mr_row_sum(x, columns) / (float)columns;
+    float lanes[MR_LANES] = {0};
+    size_t i = 0;
+    for (; i + MR_LANES <= columns; i += MR_LANES)
+      for (int l = 0; l < MR_LANES; l += 1) {
+        float d = x[i + l] - mean;
+        lanes[l] += d * d;
+      }
+    float sum = mr_lanes_sum(lanes);
+    for (; i < columns; i += 1) {
+      float d = x[i] - mean;
+      sum += d * d;
+    }
+    float inverse = 1.0f / sqrtf(sum / (float)columns + epsilon);
+    if (means) means[r] = mean;
+    if (inverses) inverses[r] = inverse;
+    if (bias) {
+      for (i = 0; i < columns; i += 1) y[i] = (x[i] - mean) * inverse * scale[i] + bias[i];
+    } else {
+      for (i = 0; i < columns; i += 1) y[i] = (x[i] - mean) * inverse * scale[i];
+    }
+  }
+}
