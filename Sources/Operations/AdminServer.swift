@@ -2,8 +2,6 @@ internal import Foundation
 internal import Hummingbird
 public import Logging
 internal import NIOCore
-import ServiceLifecycle
-import Synchronization
 public import Telemetry
 
 /// The HTTP server for operators: metrics, health and a status page. Read-only. It runs on the shared
@@ -17,17 +15,12 @@ public import Telemetry
 /// | `/status` | JSON of `StatusSnapshot` |
 /// | `/` | a page for a person, fed by `/status` |
 public final class AdminServer: Sendable {
-  private struct State {
-    var running: Task<Void, any Error>?
-    var group: ServiceGroup?
-  }
-
   private let address: ListenAddress
   private let registry: Registry
   private let health: HealthRegistry
   private let source: any StatusSource
   private let logger: Logger
-  private let state = Mutex(State())
+  private let listener: HTTPListener
 
   public init(
     address: ListenAddress, registry: Registry, health: HealthRegistry, status: any StatusSource, logger: Logger
@@ -37,39 +30,17 @@ public final class AdminServer: Sendable {
     self.health = health
     source = status
     self.logger = logger
+    listener = HTTPListener(address: address, purpose: "the admin page", key: "admin.listen", logger: logger)
   }
 
-  /// Starts listening and returns the port. Throws `AdminServerError` when it cannot listen.
-  public func start() async throws -> Int {
-    let (ports, send) = AsyncStream<Int>.makeStream()
-    var quiet = logger
-    // Hummingbird says when it listens; we say it in our own words.
-    quiet.logLevel = max(logger.logLevel, .warning)
-    let application = Application(
-      router: router(),
-      server: .http1(configuration: .init(idleTimeout: .seconds(60))),
-      configuration: ApplicationConfiguration(address: .hostname(address.host, port: address.port), serverName: "millrace"),
-      onServerRunning: { channel in send.yield(channel.localAddress?.port ?? 0) },
-      logger: quiet)
-    let group = ServiceGroup(configuration: .init(services: [application], logger: quiet))
-    let running = Task {
-      defer { send.finish() }
-      try await group.run()
+  /// Starts listening and returns the port.
+  public func start() async throws(HTTPListenError) -> Int {
+    let port = try await listener.start { onRunning, logger in
+      Application(
+        router: router(), server: .http1(configuration: .init(idleTimeout: .seconds(60))),
+        configuration: ApplicationConfiguration(address: .hostname(address.host, port: address.port), serverName: "millrace"),
+        onServerRunning: onRunning, logger: logger)
     }
-    var port: Int?
-    for await listening in ports {
-      port = listening
-      break
-    }
-    guard let port else {
-      do {
-        try await running.value
-      } catch {
-        throw AdminServerError(address: address, reason: "\(error)")
-      }
-      throw AdminServerError(address: address, reason: "the server ended at once")
-    }
-    state.withLock { $0 = State(running: running, group: group) }
     logger.info("admin page and metrics at http://\(ListenAddress(host: address.host, port: port))/")
     if !address.isLoopback {
       logger.warning("the admin server is open to other machines and asks for no password", metadata: ["listen": "\(address)"])
@@ -78,15 +49,7 @@ public final class AdminServer: Sendable {
   }
 
   /// Stops listening; returns when open requests have been answered.
-  public func stop() async {
-    let (running, group) = state.withLock { state in
-      defer { state = State() }
-      return (state.running, state.group)
-    }
-    await group?.triggerGracefulShutdown()
-    // It ends by our own wish, so whatever it throws now has no reader.
-    _ = try? await running?.value
-  }
+  public func stop() async { await listener.stop() }
 
   // MARK: Routes
 
@@ -138,14 +101,4 @@ public final class AdminServer: Sendable {
 struct ReadinessReport: Codable {
   var ready: Bool
   var components: [ComponentHealth]
-}
-
-/// The admin server could not listen.
-public struct AdminServerError: Error, Sendable, CustomStringConvertible {
-  public let address: ListenAddress
-  public let reason: String
-
-  public var description: String {
-    "cannot listen at \(address) for the admin page: \(reason). Is another process using the port? Set admin.listen to another one, or to port 0."
-  }
 }

@@ -184,7 +184,7 @@ import Testing
     }
     let first = try server(0)
     let port = try await first.start()
-    await #expect(throws: RESTServerError.self) { try await server(port).start() }
+    await #expect(throws: HTTPListenError.self) { try await server(port).start() }
     await first.stop()
   }
 }

@@ -114,7 +114,7 @@ import Testing
   @Test func aPortInUseIsAnErrorThatSaysWhatToDo() async throws {
     let first = server()
     let port = try await first.start()
-    let error = await #expect(throws: AdminServerError.self) { try await server(port: port).start() }
+    let error = await #expect(throws: HTTPListenError.self) { try await server(port: port).start() }
     #expect(error?.description.contains("127.0.0.1:\(port)") == true)
     #expect(error?.description.contains("admin.listen") == true)
     await first.stop()

@@ -5,7 +5,6 @@ public import Logging
 internal import NIOCore
 public import Operations
 internal import RPC
-internal import ServiceLifecycle
 internal import Synchronization
 public import Telemetry
 
@@ -31,15 +30,10 @@ public final class RESTServer: Sendable {
   /// Bytes of the body of a request that does not infer.
   static let controlBodyBytesMax = 64 << 10
 
-  private struct State {
-    var running: Task<Void, any Error>?
-    var group: ServiceGroup?
-  }
-
   private let settings: Settings
   private let responder: RESTResponder
   private let logger: Logger
-  private let state = Mutex(State())
+  private let listener: HTTPListener
 
   /// `access` says whether models may be loaded and unloaded and settings changed here. `sink` is told of requests that were answered.
   public init(
@@ -48,69 +42,29 @@ public final class RESTServer: Sendable {
   ) {
     self.settings = settings
     self.logger = logger
+    listener = HTTPListener(address: settings.address, purpose: "REST", key: "http.listen", logger: logger)
     responder = RESTResponder(
       service: RESTService(control: control, access: access, sink: sink), settings: settings,
       budget: BodyBudget(bytesMax: settings.bodiesBytesMax), registry: registry)
   }
 
-  /// Starts listening and returns the port. Throws `RESTServerError` when it cannot listen.
-  public func start() async throws -> Int {
-    let (ports, send) = AsyncStream<Int>.makeStream()
-    var quiet = logger
-    // Hummingbird says when it listens; we say it in our own words.
-    quiet.logLevel = max(logger.logLevel, .warning)
+  /// Starts listening and returns the port.
+  public func start() async throws(HTTPListenError) -> Int {
     let address = settings.address
-    let application = Application(
-      responder: responder,
-      server: .http1(configuration: .init(idleTimeout: .seconds(Int64(settings.idleSeconds)))),
-      configuration: ApplicationConfiguration(
-        address: .hostname(address.host, port: address.port), serverName: ControlService.serverName,
-        availableConnectionsDelegate: MaximumAvailableConnections(settings.connectionsMax, logger: quiet)),
-      onServerRunning: { channel in send.yield(channel.localAddress?.port ?? 0) },
-      logger: quiet)
-    let group = ServiceGroup(configuration: .init(services: [application], logger: quiet))
-    let running = Task {
-      defer { send.finish() }
-      try await group.run()
+    let port = try await listener.start { onRunning, logger in
+      Application(
+        responder: responder, server: .http1(configuration: .init(idleTimeout: .seconds(Int64(settings.idleSeconds)))),
+        configuration: ApplicationConfiguration(
+          address: .hostname(address.host, port: address.port), serverName: ControlService.serverName,
+          availableConnectionsDelegate: MaximumAvailableConnections(settings.connectionsMax, logger: logger)),
+        onServerRunning: onRunning, logger: logger)
     }
-    var port: Int?
-    for await listening in ports {
-      port = listening
-      break
-    }
-    guard let port else {
-      do {
-        try await running.value
-      } catch {
-        throw RESTServerError(address: address, reason: "\(error)")
-      }
-      throw RESTServerError(address: address, reason: "the server ended at once")
-    }
-    state.withLock { $0 = State(running: running, group: group) }
     logger.info("V2 inference by REST at http://\(ListenAddress(host: address.host, port: port))/v2")
     return port
   }
 
   /// Stops listening; returns when open requests have been answered.
-  public func stop() async {
-    let (running, group) = state.withLock { state in
-      defer { state = State() }
-      return (state.running, state.group)
-    }
-    await group?.triggerGracefulShutdown()
-    // It ends by our own wish, so whatever it throws now has no reader.
-    _ = try? await running?.value
-  }
-}
-
-/// The REST server could not listen.
-public struct RESTServerError: Error, Sendable, CustomStringConvertible {
-  public let address: ListenAddress
-  public let reason: String
-
-  public var description: String {
-    "cannot listen at \(address) for REST: \(reason). Is another process using the port? Set http.listen to another one, or to port 0."
-  }
+  public func stop() async { await listener.stop() }
 }
 
 /// Bytes of bodies in memory, over all requests. Any thread.
