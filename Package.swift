@@ -96,7 +96,7 @@ let package = Package(
     library("Operations", ["Settings", "Model", "Telemetry", logging, hummingbird, lifecycle, unixSignals, nioCore]),
     library("Endpoint", [
       "Operations", "Serving", "ModelStore", "Families", "RPC", "Kafka", "Learning", "UpdateLog", "Events", "Model", "Settings", "CMessages", "Telemetry", logging,
-      hummingbird, lifecycle, nioCore,
+      hummingbird, nioCore,
     ]),
     library("LoadTest", ["MillraceClient", "RPC", "Serving", "Settings", "Kafka", "UpdateLog", "Events", "Model", "Telemetry", histogram, logging, nioCore]),
     library("Demo", ["Kafka", "Events", "Model", "Telemetry", logging]),
