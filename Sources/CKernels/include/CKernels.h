@@ -1,8 +1,11 @@
 // C kernels. One header for each idea; Sources/CKernels/README.md says what always holds.
 #pragma once
 #include "CRC32C.h"
+#include "mr_adagrad.h"
 #include "mr_elementwise.h"
+#include "mr_embedding.h"
 #include "mr_hash.h"
+#include "mr_interaction.h"
 #include "mr_isa.h"
 #include "mr_loss.h"
 #include "mr_math.h"

@@ -1,0 +1,30 @@
+#if defined(__linux__) && !defined(_GNU_SOURCE)
+#define _GNU_SOURCE
+#endif
+#include <sys/mman.h>
+
+#include "embedding_internal.h"
+
+#define HUGE_PAGE ((size_t)2 << 20)
+
+static size_t rounded(size_t bytes) { return (bytes + HUGE_PAGE - 1) & ~(HUGE_PAGE - 1); }
+
+void *mr_pages_allocate(size_t bytes) {
+  if (bytes == 0 || bytes > SIZE_MAX / 2) return NULL;
+  const size_t size = rounded(bytes);
+  uint8_t *mapped = mmap(NULL, size + HUGE_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (mapped == MAP_FAILED) return NULL;
+  // A huge page begins at a multiple of its size: what is before and after goes back.
+  const size_t before = (HUGE_PAGE - ((uintptr_t)mapped & (HUGE_PAGE - 1))) & (HUGE_PAGE - 1);
+  if (before) munmap(mapped, before);
+  if (HUGE_PAGE - before) munmap(mapped + before + size, HUGE_PAGE - before);
+#if defined(MADV_HUGEPAGE)
+  // Where it is refused, pages are small: slower and not wrong.
+  (void)madvise(mapped + before, size, MADV_HUGEPAGE);
+#endif
+  return mapped + before;
+}
+
+void mr_pages_free(void *pages, size_t bytes) {
+  if (pages) munmap(pages, rounded(bytes));
+}
