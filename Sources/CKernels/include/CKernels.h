@@ -14,3 +14,4 @@
 #include "mr_score.h"
 #include "mr_speculation.h"
 #include "mr_table.h"
+#include "mr_trees.h"

@@ -93,7 +93,7 @@ public struct TreeEnsemble: Sendable, Equatable {
     case step = 7
     /// The index of the largest output, one number: XGBoost's multi:softmax
     case argmax = 8
-    /// The normal distribution function: ONNX's PROBIT
+    /// The quantile of the normal distribution: ONNX's PROBIT
     case probit = 9
     /// ONNX's SOFTMAX_ZERO
     case softmaxZero = 10
