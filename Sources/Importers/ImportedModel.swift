@@ -5,6 +5,22 @@ public import Model
 public struct ImportedModel: Sendable, Equatable {
   public enum Body: Sendable, Equatable {
     case trees(TreeEnsemble)
+    case linear(LinearBody)
+  }
+
+  /// A linear model over dense features (XGBoost's gblinear).
+  public struct LinearBody: Sendable, Equatable {
+    /// [features, outputs], row-major.
+    public var weights: [Float]
+    /// What each output starts from, as a margin.
+    public var biases: [Float]
+    public var link: TreeEnsemble.Link
+
+    public init(weights: [Float], biases: [Float], link: TreeEnsemble.Link) {
+      self.weights = weights
+      self.biases = biases
+      self.link = link
+    }
   }
 
   public var body: Body
@@ -37,6 +53,25 @@ public struct ImportedModel: Sendable, Equatable {
     self.toolVersion = toolVersion
     self.objective = objective
     self.notes = notes
+  }
+
+  /// The model that serves it; its `write(into:)` puts it into a bundle.
+  public func makeModel() throws(ImportError) -> LoadedModel {
+    let inputs = [InputTensor(name: "input", shape: [featureCount], columns: featureNames, absent: .nan)]
+    switch body {
+    case .trees(let ensemble):
+      do {
+        return try TreeModel(ensemble: ensemble, inputs: inputs, outputs: outputs)
+      } catch {
+        throw ImportError(place: error.place, reason: error.reason)
+      }
+    case .linear(let linear):
+      do {
+        return try LinearModel(weights: linear.weights, biases: linear.biases, link: linear.link, inputs: inputs, outputs: outputs)
+      } catch {
+        throw ImportError(place: "weights", reason: error.reason)
+      }
+    }
   }
 
   /// The forest; nil for other families.

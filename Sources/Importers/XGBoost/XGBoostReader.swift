@@ -1,4 +1,5 @@
 import Families
+import Model
 
 /// What stands in the document, in whatever order, and the model that it makes.
 struct XGBoostReader<Cursor: DocumentCursor> {
@@ -115,9 +116,31 @@ struct XGBoostReader<Cursor: DocumentCursor> {
       return ImportedModel(
         body: .trees(ensemble), outputs: outputs, featureCount: featureCount, featureNames: featureNames, categories: booster.categories,
         tool: "XGBoost", toolVersion: toolVersion, objective: objectiveName, notes: notes)
+    case "gblinear":
+      let linear = try linearBody(booster, objective, margins, featureCount)
+      return ImportedModel(
+        body: .linear(linear), outputs: outputs, featureCount: featureCount, featureNames: featureNames, tool: "XGBoost",
+        toolVersion: toolVersion, objective: objectiveName, notes: notes)
     default:
       throw ImportError(place: "learner.gradient_booster.name", reason: "booster \"\(booster.name)\" is not known")
     }
+  }
+
+  /// gblinear starts every output from the first base score, and then adds the output's bias, in float.
+  private func linearBody(
+    _ booster: XGBoostBooster<Cursor>, _ objective: XGBoostObjective, _ margins: [Float], _ featureCount: Int
+  ) throws(ImportError) -> ImportedModel.LinearBody {
+    let place = "learner.gradient_booster.model.weights"
+    guard let all = booster.linearWeights else { throw ImportError(place: place, reason: "there are none") }
+    let outputCount = margins.count
+    guard all.count == (featureCount + 1) * outputCount else {
+      throw ImportError(place: place, reason: "\(all.count) weights for \(featureCount) features, a bias and \(outputCount) outputs")
+    }
+    for (index, weight) in all.enumerated() where !weight.isFinite {
+      throw ImportError(place: "\(place)[\(index)]", reason: "\(weight) is no weight")
+    }
+    return ImportedModel.LinearBody(
+      weights: Array(all.prefix(featureCount * outputCount)), biases: all.suffix(outputCount).map { $0 + margins[0] }, link: objective.link)
   }
 
   /// Iterations that take part; nil: all of them.
