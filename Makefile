@@ -7,9 +7,10 @@ MAKEFLAGS += --no-print-directory
 # What is needed beyond Swift, git and make, as named by Debian 12 and Ubuntu 24.04.
 PACKAGES := g++ pkg-config librdkafka-dev libprotobuf-c-dev libsimdjson-dev libnghttp2-dev zlib1g-dev \
   protobuf-compiler protobuf-c-compiler kcat python3 python3-venv python3-pip unzip openssl
-# Other people's clients, for the tests of the broker and of the endpoint.
+# Other people's clients, for the tests of the broker and of the endpoint; the libraries whose models are imported, for the tests of parity.
 TEST_CLIENTS := confluent-kafka==2.16.1 kafka-python==3.0.12 'tritonclient[grpc,http]==2.73.0' \
-  grpcio==1.85.1 grpcio-health-checking==1.81.1 grpcio-reflection==1.81.1 grpcio-tools==1.81.1
+  grpcio==1.85.1 grpcio-health-checking==1.81.1 grpcio-reflection==1.81.1 grpcio-tools==1.81.1 \
+  lightgbm==4.7.0 xgboost-cpu==3.2.0 numpy==2.4.6 scikit-learn==1.9.1
 # The programs that figures are compared with (docs/measurements.md).
 PEERS := vowpalwabbit==9.11.9 numpy pandas scikit-learn
 PEER_PACKAGES := libgrpc++-dev
