@@ -152,6 +152,12 @@ let package = Package(
   cxxLanguageStandard: .cxx17
 )
 
+// For whoever works on one part: MILLRACE_TESTS=Kernels,Families leaves the other parts' tests out of the build.
+if let wanted = Context.environment["MILLRACE_TESTS"] {
+  let names = Set(wanted.split(separator: ",").map { "\($0)Tests" })
+  package.targets.removeAll { $0.type == .test && !names.contains($0.name) }
+}
+
 // Fuzzers (Tests/Fuzz/run.sh builds and runs them, and names libFuzzer's archive here): the decoders and what they stand on are
 // instrumented, the rest is not.
 if let libFuzzer = Context.environment["MILLRACE_LIBFUZZER"] {
