@@ -23,8 +23,8 @@ public final class EventDecoder {
     scanner = RecordScanner(limits: limits)
     assembler = FeatureAssembler(specification: specification)
     tensors = TensorRows(assembler: assembler, inputsMax: limits.valuesMax, unknownInputs: .ignored)
-    lastGiven = .allocate(capacity: max(1, assembler.featureCount))
-    lastGiven.initialize(repeating: 0, count: max(1, assembler.featureCount))
+    lastGiven = .allocate(capacity: max(1, assembler.nameCount))
+    lastGiven.initialize(repeating: 0, count: max(1, assembler.nameCount))
   }
 
   deinit { lastGiven.deallocate() }
@@ -118,7 +118,7 @@ extension FeatureAssembler {
       let value = field.pointee.integer
       return kind(of: index) == .categorical ? boolean(index, value != 0) : numeric(index, Double(value))
     case MR_KIND_UNSIGNED: return unsigned(index, UInt64(bitPattern: field.pointee.integer))
-    case MR_KIND_ABSENT: return true
+    case MR_KIND_ABSENT: return null(index)
     default: return false
     }
   }
@@ -130,12 +130,19 @@ extension NotedProblem {
     switch assembler.problem {
     case .notFinite: self = .init(.notFinite, field: name, "the value is not a finite number, or its transform makes it none")
     case .tooManyValues: self = .init(.tooManyValues, field: name, "more values than the model declares for this feature")
-    case .tooFewValues: self = .init(.invalidShape, field: name, "fewer numbers than the vector's size")
+    case .tooFewValues where assembler.kind(of: index) == .vector:
+      self = .init(.invalidShape, field: name, "fewer numbers than the vector's size")
+    case .tooFewValues: self = .init(.invalidShape, field: name, "fewer values than the input has elements")
+    case .notExact: self = .init(.numberOutOfRange, field: name, "a number that the input's datatype does not hold")
+    case .absent: self = .init(.missingFeature, field: name, "it is not given, and the model has nothing to put in its place")
+    case .givenTwice:
+      self = .init(.duplicateFeature, field: name, "the input is given as a whole and by one of its columns too")
     case .none, .wrongType:
       switch assembler.kind(of: index) {
       case .numeric: self = .init(.wrongType, field: name, "the feature is numeric: expected a number")
       case .vector: self = .init(.wrongType, field: name, "the feature is a vector: expected a list of numbers")
       case .categorical: self = .init(.wrongType, field: name, "the feature is categorical: expected a text, a whole number or a boolean")
+      case .tensor: self = .init(.wrongType, field: name, "a value of another type than the input's elements")
       }
     }
   }

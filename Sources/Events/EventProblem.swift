@@ -25,6 +25,7 @@ public struct EventProblem: Error, Sendable, Equatable, CustomStringConvertible 
     case invalidShape = "invalid_shape"
     case invalidDatatype = "invalid_datatype"
     case missingID = "missing_id"
+    case missingFeature = "missing_feature"
     case missingLabel = "missing_label"
     case labelOutOfRange = "label_out_of_range"
     case unsupportedFormat = "unsupported_format"
@@ -57,6 +58,8 @@ struct NotedProblem {
   var fieldName: StaticString?
   var detail: StaticString?
   var detailCString: UnsafePointer<CChar>?
+  /// What is not in the record: a feature that it should have had.
+  var madeField: String?
 
   init() {}
 
@@ -80,7 +83,7 @@ struct NotedProblem {
 
   /// Allocates: for the cold path.
   var problem: EventProblem {
-    let field = self.field.map(\.text) ?? fieldName?.description ?? ""
+    let field = madeField ?? self.field.map(\.text) ?? fieldName?.description ?? ""
     let message = detail?.description ?? detailCString.map { String(cString: $0) } ?? ""
     return EventProblem(reason: reason, field: field, message: message)
   }

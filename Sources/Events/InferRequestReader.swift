@@ -51,6 +51,8 @@ extension NotedProblem {
     var result = self.problem
     if problem.is_parameter {
       result.field = "parameters[\"\(result.field)\"]"
+    } else if madeField != nil {
+      result.field = "inputs: \"\(result.field)\""
     } else if problem.input >= 0 {
       result.field = "inputs[\(problem.input)] \"\(result.field)\""
     }

@@ -11,16 +11,19 @@ public final class TensorRows {
   /// What becomes of an input that the model has no feature for.
   public enum UnknownInputs: Sendable { case ignored, refused }
 
-  private let assembler: FeatureAssembler
+  let assembler: FeatureAssembler
   private let unknown: UnknownInputs
   private let inputsMax: Int
   /// The feature of each input, -1 for none: for each plan, and behind them for requests without one.
   private let features: UnsafeMutablePointer<Int32>
   private let serials: UnsafeMutablePointer<UInt64>
   private let unknownCounts: UnsafeMutablePointer<Int>
+  /// Models that take dense rows: for each plan, and behind them for requests without one, what was found out about its dense inputs.
+  let denseRowBytes: Int
+  let densePlans: UnsafeMutablePointer<DensePlan>
   /// The request in which feature i was last given, to notice one given twice.
-  private let lastGiven: UnsafeMutablePointer<UInt64>
-  @exclusivity(unchecked) private var requestNumber: UInt64 = 0
+  let lastGiven: UnsafeMutablePointer<UInt64>
+  @exclusivity(unchecked) private(set) var requestNumber: UInt64 = 0
   /// Inputs of the last request that the model has no feature for.
   @exclusivity(unchecked) public private(set) var unknownInputs = 0
   @exclusivity(unchecked) private(set) var noted = NotedProblem()
@@ -46,11 +49,15 @@ public final class TensorRows {
     serials.initialize(repeating: 0, count: Self.plans + 1)
     unknownCounts = .allocate(capacity: Self.plans + 1)
     unknownCounts.initialize(repeating: 0, count: Self.plans + 1)
-    lastGiven = .allocate(capacity: max(1, assembler.featureCount))
-    lastGiven.initialize(repeating: 0, count: max(1, assembler.featureCount))
+    lastGiven = .allocate(capacity: max(1, assembler.nameCount))
+    lastGiven.initialize(repeating: 0, count: max(1, assembler.nameCount))
+    denseRowBytes = assembler.denseRowBytes
+    densePlans = .allocate(capacity: Self.plans + 1)
+    densePlans.initialize(repeating: DensePlan(), count: Self.plans + 1)
   }
 
   deinit {
+    densePlans.deallocate()
     features.deallocate()
     serials.deallocate()
     unknownCounts.deallocate()
@@ -64,15 +71,17 @@ public final class TensorRows {
     let serial = request.pointee.plan_serial
     let place = serial == 0 ? Self.plans : Int(request.pointee.plan)
     let features = self.features + place * inputsMax
-    assembler.begin()
+    if denseRowBytes == 0 { assembler.begin() }
     if serial == 0 || serials[place] != serial {
       serials[place] = 0
       guard resolve(tensors, count, features) else { return false }
+      if denseRowBytes > 0, !resolveDense(tensors, count, features, densePlans + place) { return false }
       unknownCounts[place] = unknownInputs
       serials[place] = serial
     } else {
       unknownInputs = unknownCounts[place]
     }
+    if denseRowBytes > 0 { return appendDense(tensors, count, features, densePlans[place], rows: Int(request.pointee.rows), to: batch) }
     let firstRow = batch.rowCount
     let rows = Int(request.pointee.rows)
     for row in 0..<rows {
@@ -103,7 +112,7 @@ public final class TensorRows {
   /// What an unknown name may have meant. Comparing names costs time that whoever sends bad requests all day must not get: each name is
   /// compared once, and only so many are.
   private func hint(_ given: UnsafeRawBufferPointer) -> String {
-    let names = assembler.specification.features.map(\.name)
+    let names = (0..<min(assembler.nameCount, Self.hintFeaturesMax + 1)).map(assembler.name)
     let hash = hash64(given, seed: 0)
     if let known = hints[hash] { return known }
     let list = "; it has \(names.prefix(8).joined(separator: ", "))\(names.count > 8 ? ", …" : "")"
@@ -139,7 +148,7 @@ public final class TensorRows {
 
   /// One row's values of an input.
   @inline(__always)
-  private func add(_ tensor: UnsafeMutablePointer<mr_tensor>, to index: Int) -> Bool {
+  func add(_ tensor: UnsafeMutablePointer<mr_tensor>, to index: Int) -> Bool {
     let columns = Int(tensor.pointee.columns)
     switch mr_source(UInt32(tensor.pointee.source)) {
     case MR_RAW_BYTES where columns == 1:
@@ -166,17 +175,17 @@ public final class TensorRows {
     return true
   }
 
-  private func refuse(_ tensors: UnsafePointer<mr_tensor>, _ input: Int, _ index: Int) -> Bool {
+  func refuse(_ tensors: UnsafePointer<mr_tensor>, _ input: Int, _ index: Int) -> Bool {
     refuse(input, .init(refusedBy: assembler, feature: index, name: tensors[input].nameBytes))
   }
 
-  private func refuseUnfinished(_ tensors: UnsafePointer<mr_tensor>, _ count: Int, _ features: UnsafePointer<Int32>) -> Bool {
+  func refuseUnfinished(_ tensors: UnsafePointer<mr_tensor>, _ count: Int, _ features: UnsafePointer<Int32>) -> Bool {
     let index = assembler.problemFeature
     let input = (0..<count).first { Int(features[$0]) == index } ?? 0
     return refuse(tensors, input, index)
   }
 
-  private func refuse(_ input: Int, _ problem: NotedProblem, isUnknown: Bool = false) -> Bool {
+  func refuse(_ input: Int, _ problem: NotedProblem, isUnknown: Bool = false) -> Bool {
     noted = problem
     notedInput = input
     self.isUnknown = isUnknown

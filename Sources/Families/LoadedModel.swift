@@ -28,6 +28,8 @@ open class LoadedModel: @unchecked Sendable {
   open var family: String { "" }
   /// Parameters, in bytes, as held in memory or mapped.
   open var parameterBytes: Int { 0 }
+  /// Whether NaN and infinities in dense inputs are the sender's mistake. Trees and graphs take them for missing values.
+  open var refusesNonFinite: Bool { false }
   /// A scorer for one thread. May allocate its buffers for `rowsMax` rows; it grows when more come.
   open func makeScorer(rowsMax: Int) -> Scorer { preconditionFailure("\(Self.self) makes no scorer") }
 }

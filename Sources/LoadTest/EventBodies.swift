@@ -154,6 +154,15 @@ public final class EventBodies {
       writer.number(feature.name, (random.unit() * 1_000).rounded() / 10)
     case .vector:
       writer.numbers(feature.name, (0..<feature.valuesMax).map { _ in (random.unit() * 1_000).rounded() / 10 })
+    case .tensor:
+      guard let place = feature.tensor else { return }
+      switch place.element {
+      case .text: for _ in 0..<place.count { writer.text(feature.name, "v\(random.next() % 64)") }
+      case .boolean: writer.numbers(feature.name, (0..<place.count).map { _ in Double(random.next() & 1) })
+      case .float32, .float64, .float16, .bfloat16:
+        writer.numbers(feature.name, (0..<place.count).map { _ in (random.unit() * 1_000).rounded() / 10 })
+      default: writer.numbers(feature.name, (0..<place.count).map { _ in Double(random.next() % 64) })
+      }
     }
   }
 }

@@ -7,6 +7,8 @@ public struct Feature: Sendable, Equatable {
     case numeric = 2
     /// A fixed number of numbers, all or none of them given: one row for each place, whose value is the transformed number there.
     case vector = 3
+    /// Elements of the dense row, as a model from a file takes them; see `Feature.tensor`.
+    case tensor = 4
   }
 
   public var name: String
@@ -17,15 +19,19 @@ public struct Feature: Sendable, Equatable {
   public var valuesMax: Int
   /// Numeric, and each number of a vector (without buckets).
   public var transform: NumericTransform
+  /// Tensors: where in the dense row. Numeric, for models from files: the transformed number stands there, and the feature has no row.
+  public var tensor: TensorPlace?
 
   public init(
-    name: String, kind: Kind, lowercase: Bool = false, valuesMax: Int = 1, transform: NumericTransform = NumericTransform()
+    name: String, kind: Kind, lowercase: Bool = false, valuesMax: Int = 1, transform: NumericTransform = NumericTransform(),
+    tensor: TensorPlace? = nil
   ) {
     self.name = name
     self.kind = kind
     self.lowercase = lowercase
     self.valuesMax = valuesMax
     self.transform = transform
+    self.tensor = tensor
   }
 
   public static func categorical(_ name: String, lowercase: Bool = false, valuesMax: Int = 1) -> Feature {
@@ -40,6 +46,9 @@ public struct Feature: Sendable, Equatable {
   public static func vector(_ name: String, size: Int, _ transform: NumericTransform = NumericTransform()) -> Feature {
     Feature(name: name, kind: .vector, valuesMax: size, transform: transform)
   }
+
+  /// Elements of the dense row.
+  public static func tensor(_ name: String, _ place: TensorPlace) -> Feature { Feature(name: name, kind: .tensor, tensor: place) }
 
   /// Whether the feature can be a part of a cross: it has one row for each value.
   public var isCrossable: Bool { kind == .categorical || !transform.buckets.isEmpty }

@@ -20,8 +20,14 @@ public final class FeatureAssembler {
     case wrongType
     /// More values than the feature declares.
     case tooManyValues
-    /// A vector with fewer numbers than it declares; found out by `finish`.
+    /// A vector or tensor with fewer numbers than it declares; found out by `finish`.
     case tooFewValues
+    /// A number that the tensor's elements do not hold: a fraction or a number out of their range.
+    case notExact
+    /// What every event must give and this one did not; found out by `finish`.
+    case absent
+    /// A tensor and one of its columns.
+    case givenTwice
   }
 
   /// The last refusal since `begin`, and the feature that it is about (-1: none).
@@ -30,7 +36,12 @@ public final class FeatureAssembler {
 
   public let specification: ModelSpecification
   public let featureCount: Int
+  /// Names that `index(ofName:)` knows: the features, and behind them the columns of tensors.
+  public let nameCount: Int
   private let isCount: Bool
+  private let hasBias: Bool
+  /// Of models that take dense rows.
+  private let dense: DenseRow?
   private let entriesMax: Int
 
   private let slots: UnsafeMutablePointer<FeatureSlot>
@@ -69,10 +80,15 @@ public final class FeatureAssembler {
     let features = specification.features
     featureCount = features.count
     isCount = specification.family == .count
+    hasBias = specification.loss != nil
     entriesMax = specification.entriesPerRowMax
 
-    slots = .allocate(capacity: max(1, features.count))
-    names = FeatureNames(features.map(\.name))
+    let columns = features.reduce(0) { $0 + ($1.tensor?.columns.count ?? 0) }
+    nameCount = features.count + columns
+    slots = .allocate(capacity: max(1, nameCount))
+    names = FeatureNames(features.map(\.name) + features.flatMap { $0.tensor?.columns ?? [] })
+    var denseSlots: [DenseRow.Slot] = []
+    var columnIndex = features.count
     let buckets = features.reduce(0) { $0 + ($1.transform.buckets.isEmpty ? 0 : $1.transform.buckets.count + 1) }
     bounds = .allocate(capacity: max(1, buckets))
     bucketIDs = .allocate(capacity: max(1, buckets))
@@ -92,6 +108,7 @@ public final class FeatureAssembler {
         seed: seed, numericID: RowID.numeric(seed: seed), steps: NumericSteps(transform), valuesMax: Int32(feature.valuesMax),
         start: Int32(feature.kind == .vector ? placeStart : bucketStart), boundCount: Int32(transform.buckets.count), kind: feature.kind,
         lowercase: feature.lowercase))
+      if let place = feature.tensor { Self.appendSlots(of: place, index, slots, &denseSlots, &columnIndex) }
       if feature.kind == .vector {
         for place in 0..<feature.valuesMax { placeIDs[placeStart + place] = RowID.place(place, seed: seed) }
         placeStart += feature.valuesMax
@@ -104,6 +121,10 @@ public final class FeatureAssembler {
       }
       bucketStart += transform.buckets.count + 1
     }
+
+    dense =
+      denseSlots.isEmpty
+      ? nil : DenseRow(slots: denseSlots, places: features.compactMap(\.tensor), byteCount: specification.denseRowBytes)
 
     crossCount = specification.crosses.count
     crossEnds = .allocate(capacity: max(1, crossCount))
@@ -127,6 +148,27 @@ public final class FeatureAssembler {
     moreIDs = .allocate(capacity: more)
     moreNext = .allocate(capacity: more)
     scratch = .allocate(capacity: scratchCapacity)
+  }
+
+  /// The slots of a place in the dense row: its own, and one for each column.
+  private static func appendSlots(
+    of place: TensorPlace, _ index: Int, _ slots: UnsafeMutablePointer<FeatureSlot>, _ denseSlots: inout [DenseRow.Slot],
+    _ columnIndex: inout Int
+  ) {
+    let own = denseSlots.count
+    slots[index].dense = Int32(own)
+    denseSlots.append(.init(
+      offset: place.offset, count: Int32(clamping: place.count), element: place.element, refusesNonFinite: place.refusesNonFinite,
+      refusesAbsence: place.absent == .refused && place.columns.isEmpty))
+    for column in place.columns.indices {
+      var slot = slots[index]
+      slot.dense = Int32(denseSlots.count)
+      (slots + columnIndex).initialize(to: slot)
+      columnIndex += 1
+      denseSlots.append(.init(
+        offset: place.offset + column * place.element.bytes, count: 1, parent: Int32(own), element: place.element,
+        refusesNonFinite: place.refusesNonFinite, refusesAbsence: place.absent == .refused))
+    }
   }
 
   deinit {
@@ -161,13 +203,17 @@ public final class FeatureAssembler {
     problem = .none
     problemFeature = -1
     names.begin()
+    dense?.begin()
   }
 
   /// A text for feature `index`. False when it was refused; `problem` says why.
   @discardableResult
   public func categorical(_ index: Int, _ value: UnsafeRawBufferPointer) -> Bool {
     let slot = slots + checked(index)
-    guard slot.pointee.kind == .categorical else { return refuse(.wrongType, index) }
+    guard slot.pointee.kind == .categorical else {
+      guard let dense, slot.pointee.kind == .tensor else { return refuse(.wrongType, index) }
+      return note(dense.text(Int(slot.pointee.dense), value), index)
+    }
     if slot.pointee.lowercase { return add(index, RowID.categorical(lowercased(value), seed: slot.pointee.seed)) }
     return add(index, RowID.categorical(value, seed: slot.pointee.seed))
   }
@@ -175,14 +221,32 @@ public final class FeatureAssembler {
   /// A whole number for feature `index`: the number of a numeric feature, the decimal text of a categorical one.
   @discardableResult
   public func integer(_ index: Int, _ value: Int64) -> Bool {
-    slots[checked(index)].kind != .categorical
-      ? numeric(index, Double(value)) : decimal(index, value.magnitude, isNegative: value < 0)
+    if let dense, slots[checked(index)].kind == .tensor {
+      let slot = Int(slots[index].dense)
+      guard dense.slots[slot].element == .text else { return note(dense.integer(slot, value), index) }
+    } else if slots[checked(index)].kind != .categorical {
+      return numeric(index, Double(value))
+    }
+    return decimal(index, value.magnitude, isNegative: value < 0)
   }
 
   /// As `integer`, for numbers that need all 64 bits.
   @discardableResult
   public func unsigned(_ index: Int, _ value: UInt64) -> Bool {
-    slots[checked(index)].kind != .categorical ? numeric(index, Double(value)) : decimal(index, value, isNegative: false)
+    if let dense, slots[checked(index)].kind == .tensor {
+      let slot = Int(slots[index].dense)
+      guard dense.slots[slot].element == .text else { return note(dense.unsigned(slot, value), index) }
+    } else if slots[checked(index)].kind != .categorical {
+      return numeric(index, Double(value))
+    }
+    return decimal(index, value, isNegative: false)
+  }
+
+  /// An element that is said not to be there, as a list may have: an element of a tensor takes its place; others are just not given.
+  @discardableResult
+  public func null(_ index: Int) -> Bool {
+    guard let dense, slots[checked(index)].kind == .tensor else { return true }
+    return note(dense.null(Int(slots[index].dense)), index)
   }
 
   /// The value "true" or "false" of categorical feature `index`.
@@ -200,6 +264,10 @@ public final class FeatureAssembler {
   public func numeric(_ index: Int, _ value: Double) -> Bool {
     let slot = slots + checked(index)
     guard slot.pointee.kind != .categorical else { return refuse(.wrongType, index) }
+    if let dense, slot.pointee.dense >= 0 {
+      let number = slot.pointee.kind == .tensor ? value : slot.pointee.steps.apply(value)
+      return note(dense.number(Int(slot.pointee.dense), number), index)
+    }
     let number = slot.pointee.steps.apply(value)
     guard number.isFinite else { return refuse(.notFinite, index) }
     if slot.pointee.kind == .vector { return addPlace(index, number) }
@@ -225,9 +293,41 @@ public final class FeatureAssembler {
     return true
   }
 
-  /// Appends the event's row to `batch`. False, and nothing is appended, when a vector is not whole; `problem` says so.
+  /// Where feature (or column) `index` stands in dense rows, for whoever writes there straight from a request; nil when it does not.
+  public func place(of index: Int) -> DensePlace? {
+    guard let dense, slots[checked(index)].kind == .tensor else { return nil }
+    let slot = dense.slots[Int(slots[index].dense)]
+    return DensePlace(
+      offset: slot.offset, count: Int(slot.count), element: slot.element, refusesNonFinite: slot.refusesNonFinite,
+      feature: slot.parent < 0 ? index : feature(ofDense: Int(slot.parent)))
+  }
+
+  /// Whether an event must give the feature (or column): by its own name or by that of its tensor.
+  public func refusesAbsence(of index: Int) -> Bool {
+    guard let dense, slots[checked(index)].dense >= 0 else { return false }
+    return dense.slots[Int(slots[index].dense)].refusesAbsence
+  }
+
+  /// Bytes of a dense row, 0 when there is none, and a row of which nothing is given.
+  public var denseRowBytes: Int { dense?.byteCount ?? 0 }
+  public var denseTemplate: UnsafeRawPointer? { dense.map { UnsafeRawPointer($0.template) } }
+
+  private func feature(ofDense slot: Int) -> Int {
+    for index in 0..<nameCount where Int(slots[index].dense) == slot { return index }
+    return -1
+  }
+
+  /// Appends the event's row to `batch`. False, and nothing is appended, when a vector or tensor is not whole or something that must be
+  /// given is not; `problem` says so. `checkingAbsence`: false when the caller has seen to the dense row's inputs.
   @discardableResult
-  public func finish(into batch: RowBatch) -> Bool {
+  public func finish(into batch: RowBatch, checkingAbsence: Bool = true) -> Bool {
+    if let dense {
+      if checkingAbsence {
+        let (slot, problem) = dense.missing()
+        if slot >= 0 { return refuse(problem, feature(ofDense: slot)) }
+      }
+      dense.copy(to: batch)
+    }
     for vector in 0..<vectorCount {
       let index = Int(vectors[vector])
       guard counts[index] == 0 || counts[index] == slots[index].valuesMax else { return refuse(.tooFewValues, index) }
@@ -253,7 +353,7 @@ public final class FeatureAssembler {
       appendCross(from: start, to: end, field: UInt16(truncatingIfNeeded: featureCount + cross), batch)
       start = end
     }
-    batch.appendUnchecked(id: RowID.bias, value: 1, field: RowBatch.biasField)
+    if hasBias { batch.appendUnchecked(id: RowID.bias, value: 1, field: RowBatch.biasField) }
     batch.endRow()
     return true
   }
@@ -261,14 +361,16 @@ public final class FeatureAssembler {
   /// The last refusal in words, with the feature's name; empty when there was none. May allocate.
   public func problemText() -> String {
     guard problemFeature >= 0 else { return "" }
+    guard problemFeature < featureCount, specification.features[problemFeature].tensor == nil else { return denseProblemText() }
     let feature = specification.features[problemFeature]
     return switch problem {
-    case .none: ""
+    case .none, .notExact, .absent, .givenTwice: ""
     case .notFinite: "the value of \"\(feature.name)\" is not a finite number after its transform"
     case .wrongType:
       switch feature.kind {
       case .numeric: "\"\(feature.name)\" is numeric: expected a number"
       case .vector: "\"\(feature.name)\" is a vector: expected \(feature.valuesMax) numbers"
+      case .tensor: ""
       case .categorical: "\"\(feature.name)\" is categorical: expected a text, a whole number or a boolean"
       }
     case .tooFewValues: "\"\(feature.name)\" has fewer numbers than its size, \(feature.valuesMax)"
@@ -279,15 +381,47 @@ public final class FeatureAssembler {
   }
 
   /// The name of the feature that was refused; empty when none was.
-  public var problemField: String { problemFeature < 0 ? "" : specification.features[problemFeature].name }
+  public var problemField: String { problemFeature < 0 ? "" : name(problemFeature) }
+
+  /// The name of a feature or column. Allocates.
+  public func name(_ index: Int) -> String {
+    if index < featureCount { return specification.features[index].name }
+    var column = index - featureCount
+    for case let place? in specification.features.map(\.tensor) {
+      if column < place.columns.count { return place.columns[column] }
+      column -= place.columns.count
+    }
+    return ""
+  }
+
+  private func denseProblemText() -> String {
+    let name = name(problemFeature)
+    let slot = dense?.slots[Int(slots[problemFeature].dense)]
+    let datatype = slot?.element.datatype ?? ""
+    let count = Int(slot?.count ?? 1)
+    let values = count == 1 ? "1 value" : "\(count) values"
+    return switch problem {
+    case .none: ""
+    case .notFinite: "the value of \"\(name)\" is not a finite number, and the model takes no other"
+    case .wrongType: slot?.element == .text ? "\"\(name)\" takes texts" : "\"\(name)\" takes numbers (\(datatype))"
+    case .notExact: "the value of \"\(name)\" is none that \(datatype) holds"
+    case .tooManyValues: "\"\(name)\" has more than \(values)"
+    case .tooFewValues: "\"\(name)\" has fewer than \(values)"
+    case .absent: "\"\(name)\" is not given, and the model has nothing to put in its place"
+    case .givenTwice: "\"\(name)\" is given, and so is the tensor that it is part of, or one of its columns"
+    }
+  }
 
   // MARK: Parts
 
   @inline(__always)
   private func checked(_ index: Int) -> Int {
-    precondition(index >= 0 && index < featureCount, "feature \(index) of \(featureCount)")
+    precondition(index >= 0 && index < nameCount, "feature \(index) of \(nameCount)")
     return index
   }
+
+  @inline(__always)
+  private func note(_ why: Problem, _ index: Int) -> Bool { why == .none ? true : refuse(why, index) }
 
   private func refuse(_ why: Problem, _ index: Int) -> Bool {
     problem = why
@@ -377,7 +511,9 @@ public final class FeatureAssembler {
       position -= 1
       scratch[position] = 45
     }
-    return add(index, RowID.categorical(UnsafeRawBufferPointer(start: scratch + position, count: 32 - position), seed: slots[index].seed))
+    let text = UnsafeRawBufferPointer(start: scratch + position, count: 32 - position)
+    if let dense, slots[index].kind == .tensor { return note(dense.text(Int(slots[index].dense), text), index) }
+    return add(index, RowID.categorical(text, seed: slots[index].seed))
   }
 
   private func lowercased(_ value: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer {
@@ -404,4 +540,6 @@ private struct FeatureSlot {
   var boundCount: Int32
   var kind: Feature.Kind
   var lowercase: Bool
+  /// Its slot in the dense row; -1: it has none.
+  var dense: Int32 = -1
 }

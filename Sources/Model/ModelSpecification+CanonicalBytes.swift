@@ -3,14 +3,19 @@
 /// Little-endian. `"MRSP"`, u16 format (1), then the fields in the order of `canonicalBytes` below: texts as u32 length and UTF-8, lists as u32
 /// count and items, numbers as i64 or the bits of a double, optionals as a byte 0 or 1 and the value. A new field is a new format; a vector's size stands where
 /// other features have how many values they may have.
+///
+/// Format 2 is that of models from files (family `loaded`, and only that): each feature is followed by its place in the dense row. What
+/// learns has format 1, whose bytes stand in logs.
 extension ModelSpecification {
   public static let canonicalFormat: UInt16 = 1
+  public static let loadedCanonicalFormat: UInt16 = 2
   public static let canonicalBytesMax = 8 << 20
 
   public var canonicalBytes: [UInt8] {
     var writer = CanonicalWriter()
     writer.bytes += Array("MRSP".utf8)
-    writer.integer(Self.canonicalFormat)
+    let isLoaded = family == .loaded
+    writer.integer(isLoaded ? Self.loadedCanonicalFormat : Self.canonicalFormat)
     writer.text(name)
     writer.integer(Int64(version))
     writer.integer(Int64(shards))
@@ -20,6 +25,8 @@ extension ModelSpecification {
       writer.integer(loss.rawValue)
     case .count:
       writer.integer(UInt8(2))
+    case .loaded:
+      writer.integer(UInt8(3))
     }
     writer.integer(UInt32(features.count))
     for feature in features {
@@ -37,6 +44,7 @@ extension ModelSpecification {
       for value in [transform.multiply, transform.divide, transform.mean, transform.deviation] { writer.number(value) }
       writer.integer(UInt32(transform.buckets.count))
       for bound in transform.buckets { writer.number(bound) }
+      if isLoaded { writer.place(feature.tensor) }
     }
     writer.integer(UInt32(crosses.count))
     for cross in crosses {
@@ -83,8 +91,9 @@ extension ModelSpecification {
     }
     reader.position = 4
     let format: UInt16 = try reader.integer("format")
-    guard format == canonicalFormat else {
-      throw SpecificationProblem(path: "", message: "a specification of format \(format), this program knows \(canonicalFormat)")
+    guard format == canonicalFormat || format == loadedCanonicalFormat else {
+      throw SpecificationProblem(
+        path: "", message: "a specification of format \(format), this program knows \(canonicalFormat) and \(loadedCanonicalFormat)")
     }
     let name = try reader.text("model", max: nameBytesMax)
     let version = try reader.int("version")
@@ -93,10 +102,18 @@ extension ModelSpecification {
     switch try reader.integer("family") as UInt8 {
     case 1: family = .linear(loss: try reader.raw("loss"))
     case 2: family = .count
+    case 3: family = .loaded
     case let other: throw SpecificationProblem(path: "family", message: "unknown family \(other)")
     }
+    guard (family == .loaded) == (format == loadedCanonicalFormat) else {
+      throw SpecificationProblem(path: "family", message: "is not one of format \(format)")
+    }
     var features: [Feature] = []
-    for _ in 0..<(try reader.count("features", max: featuresMax)) { features.append(try feature(&reader)) }
+    for _ in 0..<(try reader.count("features", max: featuresMax)) {
+      var feature = try feature(&reader)
+      if family == .loaded { feature.tensor = try reader.place("features.\(feature.name)") }
+      features.append(feature)
+    }
     var crosses: [Cross] = []
     for _ in 0..<(try reader.count("crosses", max: crossesMax)) {
       var parts: [String] = []
@@ -156,7 +173,7 @@ extension ModelSpecification {
   }
 }
 
-private struct CanonicalWriter {
+struct CanonicalWriter {
   var bytes: [UInt8] = []
 
   mutating func integer<Value: FixedWidthInteger>(_ value: Value) {
@@ -171,7 +188,7 @@ private struct CanonicalWriter {
   }
 }
 
-private struct CanonicalReader {
+struct CanonicalReader {
   let bytes: [UInt8]
   var position = 0
 

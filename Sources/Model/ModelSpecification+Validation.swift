@@ -39,6 +39,9 @@ extension ModelSpecification {
   public static let valuesLimit = 4096
   public static let bucketsMax = 1024
   public static let shardsMax = 1024
+  public static let denseRowBytesMax = 16 << 20
+  /// Names of single elements, over all tensors.
+  public static let columnsMax = 65_536
 
   /// Everything that is wrong; empty for a valid specification. Both ways in, YAML and canonical bytes, end here.
   public func problems() -> [SpecificationProblem] {
@@ -59,6 +62,7 @@ extension ModelSpecification {
     check((1...Int(Int32.max)).contains(version), "version", "is \(version), expected 1 to \(Int32.max)")
     check((1...Self.shardsMax).contains(shards), "shards", "is \(shards), expected 1 to \(Self.shardsMax)")
     checkFeatures(check)
+    checkTensors(check)
     checkCrosses(check, absent)
     checkLearning(check)
     checkLabel(check)
@@ -84,8 +88,8 @@ extension ModelSpecification {
   }
 
   private func checkFeatures(_ check: Check) {
-    if case .linear = family {
-      check(!features.isEmpty, "features", "are none: a linear model needs at least one")
+    if family != .count {
+      check(!features.isEmpty, "features", "are none: a \(family == .loaded ? "" : "linear ")model needs at least one")
     }
     check(features.count <= Self.featuresMax, "features", "are \(features.count), at most \(Self.featuresMax) are allowed")
     var seen: Set<String> = []
@@ -101,6 +105,10 @@ extension ModelSpecification {
       if feature.kind == .categorical {
         check(transform == NumericTransform(), path, "is categorical: clip, log1p, multiply, divide, standardize and buckets are for numeric features")
         continue
+      }
+      if feature.kind == .tensor {
+        check(transform == NumericTransform(), path, "is a tensor: clip, log1p, multiply, divide, standardize and buckets are for numeric features")
+        check(feature.valuesMax == 1, "\(path).values", "is for categorical features: a tensor has a shape")
       }
       check(!feature.lowercase, "\(path).lowercase", "is for categorical features")
       if feature.kind == .vector {

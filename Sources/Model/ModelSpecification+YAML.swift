@@ -56,10 +56,12 @@ extension ModelSpecification {
   }
 
   private static func readFamily(_ node: SettingsNode, _ reader: inout SettingsReader) -> Family {
-    let family = node.child("family").map { reader.choice($0, [("linear", true), ("count", false)]) ?? true } ?? true
-    if !family {
-      if node.child("loss") != nil { reader.problem(node, "loss", "is for the linear family: a count has none") }
-      return .count
+    let families: [(String, Family?)] = [("linear", nil), ("count", .count), ("loaded", .loaded)]
+    if let family = node.child("family").flatMap({ reader.choice($0, families) ?? nil }) {
+      if node.child("loss") != nil {
+        reader.problem(node, "loss", "is for the linear family: a \(family == .count ? "count" : "model from a file") has none")
+      }
+      return family
     }
     guard let child = reader.require(node, "loss", "logistic, squared or poisson") else { return .linear(loss: .logistic) }
     return .linear(loss: reader.choice(child, Loss.allCases.map { ($0.name, $0) }) ?? .logistic)

@@ -7,6 +7,8 @@ public struct ModelSpecification: Sendable, Equatable {
     case linear(loss: Loss)
     /// Counts examples, to verify that each was counted once.
     case count
+    /// Parameters from a file, which never learns: the features say how rows are made, the file does the rest.
+    case loaded
   }
 
   public var name: String
@@ -47,14 +49,14 @@ public struct ModelSpecification: Sendable, Equatable {
 
   static let hashSeed: UInt64 = 0x7370_6563  // "spec": never changes
 
-  /// Nil for the count family.
+  /// Nil for families other than linear.
   public var loss: Loss? { if case .linear(let loss) = family { loss } else { nil } }
 
   /// Turns the sum of a row over all shards into its score.
   public func finish(sum: Float) -> Float {
     switch family {
     case .linear(let loss): loss.score(sum: sum)
-    case .count: sum
+    case .count, .loaded: sum
     }
   }
 
@@ -75,11 +77,22 @@ public struct ModelSpecification: Sendable, Equatable {
 
   /// Entries that one event can have at most, the bias included.
   public var entriesPerRowMax: Int {
-    guard case .linear = family else { return 1 }
+    guard family != .count else { return 1 }
     var total = 1
-    for feature in features { total = total.addingClamped(max(1, feature.valuesMax)) }
+    for feature in features where feature.tensor == nil { total = total.addingClamped(max(1, feature.valuesMax)) }
     for cross in crosses { total = total.addingClamped(combinationsMax(cross)) }
     return total
+  }
+
+  /// Bytes of a dense row, whole for the largest element in it; 0 when no feature stands in one.
+  public var denseRowBytes: Int {
+    var end = 0
+    var alignment = 1
+    for case let place? in features.map(\.tensor) {
+      end = max(end, place.end)
+      alignment = max(alignment, place.element.bytes)
+    }
+    return end.addingClamped(alignment - 1) / alignment * alignment
   }
 
   /// Combinations of values that one event can have in `cross` at most.

@@ -43,6 +43,13 @@ public final class RowBatch {
     if denseRowBytes > 0 { dense = Self.denseRows(self.rowCapacity, bytes: denseRowBytes) }
   }
 
+  /// A batch for rows of the model: with a dense part when it takes one, and with fields when its parameters come from a file.
+  public convenience init(for specification: ModelSpecification, rowCapacity: Int = 256, entryCapacity: Int = 8192) {
+    self.init(
+      rowCapacity: rowCapacity, entryCapacity: entryCapacity, denseRowBytes: specification.denseRowBytes,
+      hasFields: specification.family == .loaded)
+  }
+
   deinit {
     ids.deallocate()
     values.deallocate()
@@ -81,14 +88,15 @@ public final class RowBatch {
     return dense + rowCount * denseRowBytes
   }
 
-  /// Adds `count` whole rows without sparse entries; their dense part is at the result, to be written by the caller.
-  func appendDenseRows(_ count: Int) -> UnsafeMutableRawPointer {
+  /// Adds `count` whole rows without sparse entries. Their dense part is `template` in each; nil: the caller writes all of it.
+  public func appendDenseRows(_ count: Int, template: UnsafeRawPointer?) {
     if rowCapacity - rowCount < count { growRows(to: rowCount + count) }
     guard let dense else { preconditionFailure("a batch without a dense part") }
-    let first = dense + rowCount * denseRowBytes
     for row in rowCount..<rowCount + count { rowEnds[row] = Int32(truncatingIfNeeded: entryCount) }
+    if let template {
+      for row in rowCount..<rowCount + count { (dense + row * denseRowBytes).copyMemory(from: template, byteCount: denseRowBytes) }
+    }
     rowCount += count
-    return first
   }
 
   /// Makes room for `count` more entries, so that they can be written by `appendUnchecked`.
@@ -120,6 +128,25 @@ public final class RowBatch {
     if rowCount == rowCapacity { growRows(to: rowCount + 1) }
     rowEnds[rowCount] = Int32(entryCount)
     rowCount += 1
+  }
+
+  /// Appends a copy of a row of `other`, whose dense rows must be of the same size.
+  public func append(row: Int, of other: RowBatch) {
+    precondition(row >= 0 && row < other.rowCount && other.denseRowBytes == denseRowBytes, "row \(row) of \(other.rowCount)")
+    let start = other.start(ofRow: row)
+    let count = Int(other.rowEnds[row]) - start
+    reserve(count)
+    if let fields {
+      if let from = other.fields { (fields + entryCount).update(from: from + start, count: count) }
+      else { (fields + entryCount).update(repeating: Self.biasField, count: count) }
+    }
+    (ids + entryCount).update(from: other.ids + start, count: count)
+    (values + entryCount).update(from: other.values + start, count: count)
+    entryCount += count
+    if denseRowBytes > 0, let from = other.dense {
+      reserveDenseRow().copyMemory(from: from + row * denseRowBytes, byteCount: denseRowBytes)
+    }
+    endRow()
   }
 
   /// The first entry of row `row`.

@@ -92,6 +92,30 @@ import Testing
     try hold("events.decode.v2-rows", count)
   }
 
+  /// Rows of a model that takes tensors: by the whole tensor, by columns, and from events.
+  @Test func decodingDenseRows() throws {
+    let whole = V2Request(id: "r", inputs: [
+      .init(name: "input", datatype: "FP32", shape: [64, 4], raw: V2Request.rawFloats((0..<256).map { Float($0) }))
+    ]).bytes
+    let byColumn = V2Request(id: "r", inputs: ["b", "d"].map {
+      .init(name: $0, datatype: "FP64", shape: [64, 1], raw: (0..<64).flatMap { V2Request.little(Double($0).bitPattern) })
+    }).bytes
+    let event = utf8(#"{"id":"e","features":{"a":1,"c":2.5,"d":true}}"#)
+    let decoder = EventDecoder(specification: DenseInputs.trees)
+    let batch = RowBatch(for: DenseInputs.trees)
+    for (name, record, rows) in [("v2", whole, 64), ("v2", byColumn, 64), ("json", event, 1)] {
+      var decoded = 0
+      let count = record.withUnsafeBytes { payload in
+        steady {
+          batch.removeAll()
+          decoded = decoder.decode(payload, contentType: nil, into: batch).rowCount
+        }
+      }
+      #expect(decoded == rows)
+      try hold("events.decode.dense.\(name)", count)
+    }
+  }
+
   @Test(arguments: [EventForm.json, .protobuf])
   func labels(form: EventForm) throws {
     let writer = LabelWriter(form: form)

@@ -52,6 +52,9 @@ public struct ModelMetadata: Sendable, Equatable {
     case .categorical: TensorMetadata(name: feature.name, datatype: "BYTES", shape: [-1, feature.valuesMax > 1 ? -1 : 1])
     case .numeric: TensorMetadata(name: feature.name, datatype: "FP32", shape: [-1, 1])
     case .vector: TensorMetadata(name: feature.name, datatype: "FP32", shape: [-1, Int64(feature.valuesMax)])
+    case .tensor:
+      TensorMetadata(
+        name: feature.name, datatype: feature.tensor?.element.datatype ?? "FP32", shape: [-1] + (feature.tensor?.shape ?? [1]).map { Int64($0) })
     }
   }
 }
