@@ -1,0 +1,16 @@
+public import Bundles
+public import Families
+internal import ONNX
+
+extension ModelStore {
+  /// The model in a bundle. One case for each family; nothing else knows which there are.
+  /// - Throws: `BundleError`, with the place in the file, or what else the family has against it.
+  public static func load(_ bundle: ModelBundle) throws -> LoadedModel {
+    switch bundle.manifest.family {
+    default:
+      throw BundleError(
+        place: "\(bundle.path): manifest.family",
+        reason: "this build has no family \"\(bundle.manifest.family)\": update millrace, or import the model again")
+    }
+  }
+}

@@ -1,3 +1,0 @@
-internal import Bundles
-internal import Families
-internal import ONNX
