@@ -38,7 +38,7 @@ size_t mr_embedding_first_outside(const uint32_t *rows, size_t count, uint64_t r
   return count;
 }
 
-size_t mr_embedding_route(const mr_field *fields, uint32_t field_count, uint32_t slots_per_row, const uint64_t *ids, const float *values,
+size_t mr_embedding_route(const mr_embedding_field *fields, uint32_t field_count, uint32_t slots_per_row, const uint64_t *ids, const float *values,
                           const uint16_t *entry_fields, int32_t start, const int32_t *row_ends, int32_t batch_rows, uint32_t shard,
                           uint32_t shard_count, bool mean, uint32_t *rows, float *weights, uint32_t *slots, uint32_t *counts) {
   size_t kept = 0;
@@ -54,7 +54,7 @@ size_t mr_embedding_route(const mr_field *fields, uint32_t field_count, uint32_t
     for (; e < end; e++) {
       const uint32_t f = entry_fields[e];
       if (f >= field_count) continue;
-      const mr_field field = fields[f];
+      const mr_embedding_field field = fields[f];
       if (field.table_rows == 0) continue;
       const uint32_t row = field.first_row + row_of(ids[e], field.table_rows);
       if (shard_count > 1 && mr_shard_of(row, shard_count) != shard) continue;
@@ -67,7 +67,7 @@ size_t mr_embedding_route(const mr_field *fields, uint32_t field_count, uint32_t
   return kept;
 }
 
-void mr_embedding_route_dense(const mr_field *fields, uint32_t field_count, const float *values, const uint16_t *entry_fields, int32_t start,
+void mr_embedding_route_dense(const mr_embedding_field *fields, uint32_t field_count, const float *values, const uint16_t *entry_fields, int32_t start,
                               const int32_t *row_ends, int32_t batch_rows, float *dense, size_t dense_stride) {
   int32_t e = start;
   for (int32_t r = 0; r < batch_rows; r++) {

@@ -62,7 +62,7 @@ void mr_embedding_add(const mr_embedding *table, const uint32_t *rows, const flo
                       size_t slot_stride);
 
 /// Where the entries of one field go: to a table, when `table_rows` is above 0; otherwise to columns of the dense part, when `columns` is.
-typedef struct mr_field {
+typedef struct mr_embedding_field {
   /// The number of the table's first row, and how many it has.
   uint32_t first_row;
   uint32_t table_rows;
@@ -71,17 +71,17 @@ typedef struct mr_field {
   /// A value's column; several values of the field (a vector's) take this one and those behind it, at most `columns`.
   uint32_t column;
   uint32_t columns;
-} mr_field;
+} mr_embedding_field;
 
 /// Makes rows, weights and slots (row of the batch * slots_per_row + the field's slot) of the entries of tables: batch row r is the entries
 /// row_ends[r - 1] ..< row_ends[r], the first from `start` on. An entry of a field not below `field_count` is dropped, and one whose row
 /// `shard` of `shard_count` does not own. `mean`: weights are divided by the number of entries of their slot, all shards' together. Room for
 /// all entries at `rows`, `weights` and `slots`, and for slots_per_row counts at `counts`. Returns how many there are.
-size_t mr_embedding_route(const mr_field *fields, uint32_t field_count, uint32_t slots_per_row, const uint64_t *ids, const float *values,
+size_t mr_embedding_route(const mr_embedding_field *fields, uint32_t field_count, uint32_t slots_per_row, const uint64_t *ids, const float *values,
                           const uint16_t *entry_fields, int32_t start, const int32_t *row_ends, int32_t batch_rows, uint32_t shard,
                           uint32_t shard_count, bool mean, uint32_t *rows, float *weights, uint32_t *slots, uint32_t *counts);
 /// Writes the entries of columns to dense[r * dense_stride + column]. What no entry gives stays as it is.
-void mr_embedding_route_dense(const mr_field *fields, uint32_t field_count, const float *values, const uint16_t *entry_fields, int32_t start,
+void mr_embedding_route_dense(const mr_embedding_field *fields, uint32_t field_count, const float *values, const uint16_t *entry_fields, int32_t start,
                               const int32_t *row_ends, int32_t batch_rows, float *dense, size_t dense_stride);
 /// For one table of all entries but those of id `skipped`: rows, weights, and the end of each batch row among them in `ends`.
 size_t mr_embedding_route_shared(uint32_t table_rows, uint64_t skipped, const uint64_t *ids, const float *values, const int32_t *row_ends,

@@ -67,8 +67,8 @@ public final class DLRMModel: LoadedModel {
   let bottomChain: DenseChain
   let topChain: DenseChain
   /// By field: slots counted from the first table, and from the dense vector before it.
-  let accumulatorFields: [mr_field]
-  let vectorFields: [mr_field]
+  let accumulatorFields: [mr_embedding_field]
+  let vectorFields: [mr_embedding_field]
 
   /// - Parameters:
   ///   - embeddings: all tables end to end, no head.
@@ -108,16 +108,16 @@ public final class DLRMModel: LoadedModel {
     topChain = try Self.chain("top", top, inputs: width + (tables + 1) * tables / 2, outputs: outputs, precision, last: .none)
     guard outputs <= Self.outputsMax else { throw FamilyError(place: "top", reason: "\(outputs) outputs, at most \(Self.outputsMax)") }
 
-    var fields = [mr_field](repeating: mr_field(), count: specification.features.count + specification.crosses.count)
+    var fields = [mr_embedding_field](repeating: mr_embedding_field(), count: specification.features.count + specification.crosses.count)
     var firstRow = 0
     for (table, field) in layout.tableFields.enumerated() {
-      fields[field] = mr_field(
+      fields[field] = mr_embedding_field(
         first_row: UInt32(firstRow), table_rows: UInt32(tableRows[table]), slot: UInt32(table), column: 0, columns: 0)
       firstRow += tableRows[table]
     }
     var column = denseCount
     for (field, count) in layout.columns {
-      fields[field] = mr_field(first_row: 0, table_rows: 0, slot: 0, column: UInt32(column), columns: UInt32(count))
+      fields[field] = mr_embedding_field(first_row: 0, table_rows: 0, slot: 0, column: UInt32(column), columns: UInt32(count))
       column += count
     }
     accumulatorFields = fields

@@ -24,8 +24,8 @@ final class DLRMScorer: Scorer {
   private let isMean: Bool
   private let shardCount: UInt32
   private let fieldCount: UInt32
-  private let accumulatorFields: UnsafeMutablePointer<mr_field>
-  private let vectorFields: UnsafeMutablePointer<mr_field>
+  private let accumulatorFields: UnsafeMutablePointer<mr_embedding_field>
+  private let vectorFields: UnsafeMutablePointer<mr_embedding_field>
   private let counts: UnsafeMutablePointer<UInt32>
 
   private let rows = ScratchBuffer<UInt32>()
@@ -110,7 +110,7 @@ final class DLRMScorer: Scorer {
 
   /// Adds the rows of entries to `slots` of `width` numbers.
   private func add(
-    _ fields: UnsafePointer<mr_field>, slotsPerRow: Int, _ batch: RowBatch, _ first: Int, _ count: Int, shard: UInt32, of shards: UInt32,
+    _ fields: UnsafePointer<mr_embedding_field>, slotsPerRow: Int, _ batch: RowBatch, _ first: Int, _ count: Int, shard: UInt32, of shards: UInt32,
     into slotted: UnsafeMutablePointer<Float>
   ) {
     guard let entryFields = batch.fields else { preconditionFailure("DLRM takes batches with fields") }
