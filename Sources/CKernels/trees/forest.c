@@ -1,7 +1,18 @@
+// Packing a forest for the ways that suit it, and choosing among them for each batch.
 #include <math.h>
 #include <stdlib.h>
 
 #include "forest_internal.h"
+#include "mr_isa.h"
+
+void *forest_allocate(size_t count, size_t size, size_t *bytes) {
+  size_t total;
+  if (__builtin_mul_overflow(count, size, &total) || __builtin_add_overflow(total, 127, &total)) return NULL;
+  total &= ~(size_t)63;
+  void *memory = aligned_alloc(64, total);
+  if (memory) *bytes += total;
+  return memory;
+}
 
 /// No sum of trees is beyond this: of each tree the largest leaf.
 static double greatest_sum(const mr_forest_source *s) {
@@ -19,6 +30,44 @@ static double greatest_sum(const mr_forest_source *s) {
   return sum;
 }
 
+/// Those of `wanted` that can carry the forest; for `MR_FOREST_BEST` those that are worth their memory.
+static int ways_for(const mr_forest *forest, const mr_forest_source *s, int wanted) {
+  int32_t nodes_most = 0;
+  for (int64_t t = 0; t < s->tree_count; t++)
+    if (s->trees[t].node_count > nodes_most) nodes_most = s->trees[t].node_count;
+  int ways = 0;
+  if (nodes_most < SLICED_LEAVES_MAX && forest->code.byte_columns <= COLUMNS_MAX && s->output_count <= SLICED_OUTPUTS_MAX) ways |= MR_FOREST_SLICED;
+  if (nodes_most <= DOUBLING_NODES_MAX && forest->code.byte_columns <= DOUBLING_COLUMNS_MAX && forest_doubling_supported()) ways |= MR_FOREST_DOUBLING;
+  if (forest->code.word_columns <= COLUMNS_MAX && 2 * s->node_count + s->tree_count < UINT32_MAX) ways |= MR_FOREST_WALK;
+  if (wanted != MR_FOREST_BEST) return ways & wanted;
+  // The walk is for few rows where there is no doubling, and for trees that are too large for slices.
+  if ((ways & MR_FOREST_SLICED) && (ways & MR_FOREST_DOUBLING) && mr_isa() == MR_ISA_AVX512) ways &= ~MR_FOREST_WALK;
+  return ways;
+}
+
+static bool pack(mr_forest *forest, const mr_forest_source *s, int wanted) {
+  if (wanted != MR_FOREST_BEST && !(wanted & ~MR_FOREST_PLAIN)) {
+    forest->ways = MR_FOREST_PLAIN;
+    return forest_plain_pack(forest, s);
+  }
+  coded_node *coded = malloc(((size_t)s->node_count + 1) * sizeof *coded);
+  bool is_good = coded && forest_code_pack(forest, s, coded);
+  if (is_good) {
+    forest->ways = ways_for(forest, s, wanted);
+    if (forest->ways) is_good = forest_leaves_pack(forest, s, coded);
+    if (is_good && (forest->ways & MR_FOREST_SLICED)) is_good = forest_sliced_pack(forest, s, coded);
+    if (is_good && (forest->ways & MR_FOREST_DOUBLING)) is_good = forest_doubling_pack(forest, s, coded);
+    if (is_good && (forest->ways & MR_FOREST_WALK)) is_good = forest_walk_pack(forest, s, coded);
+    // Doubling serves one processor's way of one row: something must stand behind it.
+    if (is_good && (forest->ways & ~MR_FOREST_DOUBLING) == 0) {
+      forest->ways |= MR_FOREST_PLAIN;
+      is_good = forest_plain_pack(forest, s);
+    }
+  }
+  free(coded);
+  return is_good;
+}
+
 mr_forest *mr_forest_create(const mr_forest_source *source, int ways, mr_forest_problem *problem) {
   if (!mr_forest_check(source, problem)) return NULL;
   mr_forest *forest = calloc(1, sizeof *forest);
@@ -30,9 +79,7 @@ mr_forest *mr_forest_create(const mr_forest_source *source, int ways, mr_forest_
     forest->tree_count = source->tree_count;
     forest->accumulator_step = forest_accumulator_step(greatest_sum(source));
     forest->bytes = sizeof *forest;
-    forest->ways = MR_FOREST_PLAIN;
-    (void)ways;
-    if (plain_pack(forest, source)) return forest;
+    if (pack(forest, source, ways)) return forest;
     mr_forest_destroy(forest);
   }
   *problem = (mr_forest_problem){"memory is out", -1, -1};
@@ -41,7 +88,14 @@ mr_forest *mr_forest_create(const mr_forest_source *source, int ways, mr_forest_
 
 void mr_forest_destroy(mr_forest *forest) {
   if (!forest) return;
-  plain_free(forest);
+  forest_plain_free(forest);
+  forest_code_free(forest);
+  forest_sliced_free(forest);
+  forest_doubling_free(forest);
+  forest_walk_free(forest);
+  free(forest->leaves.narrow);
+  free(forest->leaves.wide);
+  free(forest->trees);
   free(forest);
 }
 
@@ -50,14 +104,121 @@ size_t mr_forest_bytes(const mr_forest *forest) { return forest->bytes; }
 
 mr_forest_scratch *mr_forest_scratch_create(const mr_forest *forest) {
   mr_forest_scratch *scratch = calloc(1, sizeof *scratch);
-  if (scratch) scratch->forest = forest;
-  return scratch;
+  if (!scratch) return NULL;
+  scratch->forest = forest;
+  size_t bytes = 0;
+  bool is_good = true;
+  if (forest->ways & MR_FOREST_SLICED) {
+    scratch->slices = forest_allocate((size_t)forest->code.byte_columns, CHUNK_ROWS, &bytes);
+    scratch->sums = forest_allocate((size_t)forest->output_count * CHUNK_ROWS, sizeof(double), &bytes);
+    is_good = scratch->slices && scratch->sums;
+    // Vectors read whole columns, also of rows that are not there.
+    if (is_good) memset(scratch->slices, 0, (size_t)forest->code.byte_columns * CHUNK_ROWS);
+    if (is_good) memset(scratch->sums, 0, (size_t)forest->output_count * CHUNK_ROWS * sizeof(double));
+  }
+  if (is_good && (forest->ways & MR_FOREST_DOUBLING)) {
+    scratch->row_bytes = forest_allocate(DOUBLING_COLUMNS_MAX, 1, &bytes);
+    is_good = scratch->row_bytes != NULL;
+    if (is_good) memset(scratch->row_bytes, 0, DOUBLING_COLUMNS_MAX);
+  }
+  if (is_good && (forest->ways & MR_FOREST_WALK)) {
+    // A leaf reads column 0, if there is one or not.
+    const size_t words = (size_t)forest->code.word_columns * CHUNK_ROWS + 1;
+    scratch->row_words = forest_allocate(words, sizeof(uint16_t), &bytes);
+    is_good = scratch->row_words != NULL;
+    if (is_good) memset(scratch->row_words, 0, words * sizeof(uint16_t));
+  }
+  if (is_good) return scratch;
+  mr_forest_scratch_destroy(scratch);
+  return NULL;
 }
 
-void mr_forest_scratch_destroy(mr_forest_scratch *scratch) { free(scratch); }
+void mr_forest_scratch_destroy(mr_forest_scratch *scratch) {
+  if (!scratch) return;
+  free(scratch->slices);
+  free(scratch->sums);
+  free(scratch->row_bytes);
+  free(scratch->row_words);
+  free(scratch);
+}
+
+/// Sums of a chunk between [count][outputs] and [outputs][CHUNK_ROWS].
+#define DEFINE_TURN(type)                                                                             \
+  static void turn_##type(type *rows, type *columns, int64_t count, int64_t outputs, bool to_columns) { \
+    for (int64_t o = 0; o < outputs; o++)                                                             \
+      for (int64_t r = 0; r < count; r++) {                                                           \
+        if (to_columns)                                                                               \
+          columns[o * CHUNK_ROWS + r] = rows[r * outputs + o];                                        \
+        else                                                                                          \
+          rows[r * outputs + o] = columns[o * CHUNK_ROWS + r];                                        \
+      }                                                                                               \
+  }
+DEFINE_TURN(float)
+DEFINE_TURN(double)
+
+static void turn(const mr_forest *forest, void *rows, void *columns, int64_t count, bool to_columns) {
+  if (forest->summation == MR_TREE_SUM_FLOAT)
+    turn_float(rows, columns, count, forest->output_count, to_columns);
+  else
+    turn_double(rows, columns, count, forest->output_count, to_columns);
+}
+
+/// What the set in force has for slices and codes.
+typedef struct kernels {
+  sliced_kernel *sliced;
+  const encoder *encode;
+  /// What the sliced kernel wants its codes exclusive-or.
+  uint8_t bias;
+} kernels;
+
+static kernels kernels_in_force(int isa) {
+#if defined(__x86_64__)
+  if (isa == MR_ISA_AVX512) return (kernels){forest_sliced_avx512, &forest_encoder_avx512, 0};
+  if (isa == MR_ISA_AVX2) return (kernels){forest_sliced_avx2, &forest_encoder_avx2, 0x80};
+#elif defined(__aarch64__)
+  if (isa == MR_ISA_NEON) return (kernels){forest_sliced_neon, &forest_encoder_scalar, 0};
+#endif
+  (void)isa;
+  return (kernels){forest_sliced_scalar, &forest_encoder_scalar, 0};
+}
+
+static void sliced_add(kernels k, const mr_forest *forest, mr_forest_scratch *scratch, const char *rows, size_t stride, int elements,
+                       int64_t count, int64_t from, int64_t to, void *sums) {
+  k.encode->slices(forest, rows, stride, elements, count, k.bias, scratch->slices);
+  turn(forest, sums, scratch->sums, count, true);
+  k.sliced(forest, scratch->slices, count, from, to, scratch->sums);
+  turn(forest, sums, scratch->sums, count, false);
+}
+
+/// From so many rows on, slices beat one row at a time.
+enum { SLICED_ROWS_MIN_DOUBLING = 20, SLICED_ROWS_MIN_WALK = 6 };
 
 void mr_forest_add(const mr_forest *forest, mr_forest_scratch *scratch, const void *rows, size_t stride, int elements, int64_t count,
                    int64_t from, int64_t to, void *sums) {
-  (void)scratch;
-  plain_add(forest, rows, stride, elements, count, from, to, sums);
+  const size_t row_sums = (size_t)forest->output_count * (forest->summation == MR_TREE_SUM_FLOAT ? sizeof(float) : sizeof(double));
+  const int isa = mr_isa();
+  const kernels k = kernels_in_force(isa);
+  const bool doubles = (forest->ways & MR_FOREST_DOUBLING) && isa == MR_ISA_AVX512;
+  const bool walks = forest->ways & MR_FOREST_WALK;
+  const int64_t sliced_min = doubles ? SLICED_ROWS_MIN_DOUBLING : walks ? SLICED_ROWS_MIN_WALK : 1;
+  int64_t chunk;
+  for (int64_t done = 0; done < count; done += chunk) {
+    const char *chunk_rows = (const char *)rows + (size_t)done * stride;
+    char *chunk_sums = (char *)sums + (size_t)done * row_sums;
+    chunk = count - done < CHUNK_ROWS ? count - done : CHUNK_ROWS;
+    if ((forest->ways & MR_FOREST_SLICED) && chunk >= sliced_min) {
+      sliced_add(k, forest, scratch, chunk_rows, stride, elements, chunk, from, to, chunk_sums);
+    } else if (doubles) {
+      for (int64_t r = 0; r < chunk; r++) {
+        k.encode->bytes(forest, chunk_rows + (size_t)r * stride, elements, scratch->row_bytes);
+        forest_doubling_add(forest, scratch->row_bytes, from, to, chunk_sums + (size_t)r * row_sums);
+      }
+    } else if (walks) {
+      for (int64_t r = 0; r < chunk; r++)
+        k.encode->words(forest, chunk_rows + (size_t)r * stride, elements, scratch->row_words + (size_t)r * (size_t)forest->code.word_columns);
+      forest_walk_add(forest, scratch->row_words, chunk, from, to, chunk_sums);
+    } else {
+      forest_plain_add(forest, chunk_rows, stride, elements, chunk, from, to, chunk_sums);
+    }
+  }
 }

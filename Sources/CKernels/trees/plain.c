@@ -1,4 +1,4 @@
-// Hot: no allocation in `plain_add`. The nodes as they came, one row and one tree at a time: the form that carries every forest.
+// Hot: no allocation in `forest_plain_add`. The nodes as they came, one row and one tree at a time: the form that carries every forest.
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +13,7 @@ static void *copied(const void *from, size_t count, size_t size, size_t *bytes) 
   return to;
 }
 
-bool plain_pack(mr_forest *forest, const mr_forest_source *s) {
+bool forest_plain_pack(mr_forest *forest, const mr_forest_source *s) {
   plain_forest *p = &forest->plain;
   p->nodes = copied(s->nodes, (size_t)s->node_count, sizeof(mr_tree_node), &forest->bytes);
   p->trees = copied(s->trees, (size_t)s->tree_count, sizeof(mr_tree), &forest->bytes);
@@ -22,7 +22,7 @@ bool plain_pack(mr_forest *forest, const mr_forest_source *s) {
   return p->nodes && p->trees && p->category_bits && p->leaf_values;
 }
 
-void plain_free(mr_forest *forest) {
+void forest_plain_free(mr_forest *forest) {
   free(forest->plain.nodes);
   free(forest->plain.trees);
   free(forest->plain.category_bits);
@@ -59,7 +59,7 @@ static inline bool goes_left(const mr_tree_node *node, const uint32_t *category_
   }
 }
 
-void plain_add(const mr_forest *forest, const char *rows, size_t stride, int elements, int64_t count, int64_t from, int64_t to, void *sums) {
+void forest_plain_add(const mr_forest *forest, const char *rows, size_t stride, int elements, int64_t count, int64_t from, int64_t to, void *sums) {
   const plain_forest *p = &forest->plain;
   const int64_t outputs = forest->output_count, width = forest->leaf_width;
   for (int64_t r = 0; r < count; r++) {
