@@ -81,8 +81,7 @@ void mr_chain_run(const mr_matrix *const *layers, size_t count, const float *x, 
       mr_operand operand = {.rows = in, .stride = in_stride * 4};
       if (form->value_bytes) {
         operand = (mr_operand){.rows = b.narrow, .stride = mr_narrow_stride(form, panels->inputs), .scales = b.scales, .masks = b.masks};
-        for (size_t r = 0; r < part; r++)
-          form->narrow(panels, in + r * in_stride, b.narrow + r * operand.stride, b.scales + r, b.masks + r);
+        form->narrow(panels, in, in_stride, part, b.narrow, operand.stride, b.scales, b.masks);
       }
       form->multiply(panels, &operand, part, out, out_stride);
       if (layer->activation > MR_ACTIVATION_RELU)

@@ -3,28 +3,8 @@
 #include <immintrin.h>
 
 #define TARGET __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")))
-#define VECTOR __m512
-#define ZERO _mm512_setzero_ps()
-#define LOAD(p) _mm512_loadu_ps(p)
-#define BROADCAST(p) _mm512_set1_ps(*(const float *)(p))
 #define DOT(sum, x, w) _mm512_fmadd_ps(x, w, sum)
-#define ADD(a, b) _mm512_add_ps(a, b)
-#define PREFETCH_BYTES 1024
-#include "tile_avx512.h"
-
-static inline __attribute__((always_inline)) TARGET void run(const tile *t, const int R, const int V, const int U) {
-  __m512 sums[TILE_ROWS][2];
-  UNROLL for (int r = 0; r < R; r++) UNROLL for (int v = 0; v < V; v++) sums[r][v] = ZERO;
-  tile_sums(sums, t->x, t->x_stride, t->weights, t->weights_stride, t->steps, R, V, U);
-  const __m512 floor = _mm512_set1_ps(t->floor);
-  UNROLL for (int v = 0; v < V; v++) {
-    const __mmask16 mask = column_mask(t->columns, v);
-    const __m512 bias = _mm512_loadu_ps(t->bias + 16 * v);
-    // max gives its second operand when one is NaN.
-    UNROLL for (int r = 0; r < R; r++) _mm512_mask_storeu_ps((float *)t->y + (size_t)r * t->y_stride + 16 * v, mask,
-                                                             _mm512_max_ps(floor, _mm512_add_ps(sums[r][v], bias)));
-  }
-}
+#include "tile_avx512_floats.h"
 
 static inline __attribute__((always_inline)) TARGET void run_strided(const tile *t, const int R, const int V, const int U) {
   __m512 sums[TILE_ROWS][2];
@@ -40,21 +20,11 @@ static inline __attribute__((always_inline)) TARGET void run_strided(const tile 
   }
 }
 
-#define DEFINE(R, V, U) \
-  static TARGET void tile_##R##_##V(const tile *t) { run(t, R, V, U); }
 #define DEFINE_STRIDED(R, V, U) \
   static TARGET void strided_##R##_##V(const tile *t) { run_strided(t, R, V, U); }
-EACH_TILE(DEFINE, 1)
-EACH_TILE(DEFINE, 2)
 EACH_TILE(DEFINE_STRIDED, 2)
-#define NAME(R, V, U) tile_##R##_##V
 #define NAME_STRIDED(R, V, U) strided_##R##_##V
-static tile_function const tiles[2][TILE_ROWS] = {TILES_OF(NAME, 1), TILES_OF(NAME, 2)};
 static tile_function const strided_tiles[TILE_ROWS] = TILES_OF(NAME_STRIDED, 2);
-
-static void multiply(const mr_panels *panels, const mr_operand *x, size_t rows, float *y, size_t y_stride) {
-  run_tiles(panels, x, rows, y, y_stride, tiles);
-}
 
 static void multiply_strided(const mr_operand *x, size_t rows, const float *b, size_t b_stride, size_t steps, size_t columns, float *y,
                              size_t y_stride, bool accumulates) {
@@ -72,6 +42,6 @@ static void multiply_strided(const mr_operand *x, size_t rows, const float *b, s
 }
 
 const mr_form mr_f32_avx512 = {
-    .width = PANEL, .narrow_width = HALF_PANEL, .group = 1, .weight_bytes = 4, .tile_rows = TILE_ROWS, .multiply = multiply,
+    .width = PANEL, .narrow_width = HALF_PANEL, .group = 1, .has_single = true, .weight_bytes = 4, .tile_rows = TILE_ROWS, .multiply = multiply,
     .multiply_strided = multiply_strided};
 #endif

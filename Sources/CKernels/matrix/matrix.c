@@ -32,11 +32,12 @@ void *mr_zeroed(size_t bytes) {
 }
 
 /// Where weight (output, input) lies in the panels, in weights.
-size_t mr_panel_index(const mr_form *form, size_t steps, size_t outputs, size_t output, size_t input) {
+size_t mr_panel_index(const mr_panels *panels, size_t output, size_t input) {
+  const mr_form *form = panels->form;
   const size_t first = output / form->width * form->width;
-  const size_t columns = mr_panel_columns(form, outputs, first);
-  const size_t step = input / form->group;
-  return first * steps * form->group + (step * columns + (output - first)) * form->group + input % form->group;
+  const size_t columns = mr_panel_columns(form, panels->outputs, first);
+  const size_t place = mr_input_place(panels, input);
+  return first * panels->steps * form->group + (place / form->group * columns + (output - first)) * form->group + place % form->group;
 }
 
 bool mr_panels_prepare(mr_panels *panels, const mr_form *form, size_t inputs, size_t outputs, bool scaled) {
@@ -97,7 +98,7 @@ static void pack_int8(mr_panels *panels, const mr_matrix_source *source) {
         q = ((const int8_t *)source->weights)[(ptrdiff_t)o * source->output_stride + (ptrdiff_t)i * source->input_stride];
       else
         q = scale > 0 ? (int32_t)rintf(weight_at(source, o, i) / scale) : 0;
-      weights[mr_panel_index(panels->form, panels->steps, source->outputs, o, i)] = (int8_t)q;
+      weights[mr_panel_index(panels, o, i)] = (int8_t)q;
       sum += q;
     }
     panels->scales[o] = scale;
@@ -118,6 +119,7 @@ mr_matrix *mr_matrix_create(const mr_matrix_source *source) {
     mr_matrix_destroy(matrix);
     return NULL;
   }
+  panels->interleaved = panels->form->interleaves;
   if (source->activation == MR_ACTIVATION_RELU) panels->floor = 0;
   panels->x_scale = source->x_scale > 0 ? source->x_scale : 0;
   panels->x_zero = source->x_scale > 0 ? source->x_zero : 128;
@@ -128,7 +130,7 @@ mr_matrix *mr_matrix_create(const mr_matrix_source *source) {
   }
   for (size_t o = 0; o < source->outputs; o++)
     for (size_t i = 0; i < source->inputs; i++) {
-      const size_t at = mr_panel_index(panels->form, panels->steps, source->outputs, o, i);
+      const size_t at = mr_panel_index(panels, o, i);
       const float weight = weight_at(source, o, i);
       if (precision == MR_BFLOAT16) ((uint16_t *)panels->weights)[at] = mr_bfloat16(weight);
       else ((float *)panels->weights)[at] = weight;

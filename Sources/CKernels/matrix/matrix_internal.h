@@ -8,8 +8,8 @@
 #include "mr_matrix.h"
 
 /// Weights in panels of `form->width` outputs; a panel is [steps][columns][group]: one step takes `group` inputs of all its columns. The
-/// last panel may have `form->narrow_width` columns. Panel p begins at byte p * width * step_count * group * weight_bytes. Inputs and
-/// outputs beyond the matrix are zeros.
+/// last panel may have `form->narrow_width` columns, or one, when the form has a way for it. Panel p begins at byte
+/// p * width * steps * group * weight_bytes. Inputs and outputs beyond the matrix are zeros.
 typedef struct mr_panels {
   const struct mr_form *form;
   size_t inputs, outputs;
@@ -24,6 +24,8 @@ typedef struct mr_panels {
   /// Static quantization of activations; 0: by row.
   float x_scale;
   int32_t x_zero;
+  /// Inputs stand in the form's own order within whole blocks of 64; see `mr_step_input`.
+  bool interleaved;
 } mr_panels;
 
 /// Rows as a form takes them: floats, or narrow values padded with zeros to whole steps.
@@ -39,6 +41,10 @@ typedef struct mr_operand {
 /// One way to multiply: a precision in an instruction set.
 typedef struct mr_form {
   size_t width, narrow_width, group;
+  /// A last panel of one column has its inputs one after the other.
+  bool has_single;
+  /// Its `narrow` gives inputs interleaved.
+  bool interleaves;
   size_t weight_bytes;
   /// Of one narrow activation; 0: rows are taken as floats.
   size_t value_bytes;
@@ -47,8 +53,9 @@ typedef struct mr_form {
   void (*multiply)(const mr_panels *panels, const mr_operand *x, size_t rows, float *y, size_t y_stride);
   /// int8: the sums themselves.
   void (*multiply_raw)(const mr_panels *panels, const mr_operand *x, size_t rows, int32_t *y, size_t y_stride);
-  /// One row of floats to narrow values, steps * group of them. int8 gives scale and mask.
-  void (*narrow)(const mr_panels *panels, const float *x, void *values, float *scale, int32_t *mask);
+  /// Rows of floats (x_stride floats apart) to narrow values (stride bytes apart, whole 64-byte lines). int8 gives scales and masks.
+  void (*narrow)(const mr_panels *panels, const float *x, size_t x_stride, size_t rows, void *values, size_t stride, float *scales,
+                 int32_t *masks);
   /// int8: one row of u8 to narrow values.
   void (*widen)(const uint8_t *x, size_t count, size_t padded, void *values);
   /// float32: with b where it lies, [k, columns] with b_stride floats between rows of it, columns <= width; null: must be packed.
@@ -72,7 +79,16 @@ static inline size_t mr_round_up(size_t value, size_t unit) { return (value + un
 /// Where the columns of panel `p` of a form begin and how many there are.
 static inline size_t mr_panel_columns(const mr_form *form, size_t outputs, size_t first) {
   const size_t left = outputs - first;
+  if (left == 1 && form->has_single) return 1;
   return left <= form->narrow_width ? form->narrow_width : form->width;
+}
+
+/// Where input `i` stands among the inputs of a row. Interleaved: within each whole block of 64, step j of its 16 steps takes inputs j, 16 + j,
+/// 32 + j and 48 + j: the bytes of four vectors of sixteen floats, joined by shifts.
+static inline size_t mr_input_place(const mr_panels *panels, size_t i) {
+  if (!panels->interleaved || i >= panels->inputs / 64 * 64) return i;
+  const size_t within = i % 64;
+  return i - within + within % 16 * 4 + within / 16;
 }
 
 /// Bytes between narrow rows: whole cache lines.
@@ -97,31 +113,40 @@ static inline float mr_float_of_bfloat16(uint16_t value) {
   return bits.f;
 }
 
-/// How a row becomes u8, from its greatest magnitude (an infinity or NaN in the row makes `magnitude` so): the scale by which values are
-/// multiplied, the scale of the result, and the mask. All forms take it from here, so that all give the same integers.
+/// How a row becomes u8, q = x * inverse + zero point rounded to nearest even. All forms take it from here and compute the low byte of
+/// fma(x, inverse, rounding), so that all give the same integers: at 1.5 * 2^23 a float's last bit is worth 1.
 typedef struct mr_quantization {
-  float inverse, scale;
-  int32_t zero, mask;
+  float inverse, rounding;
+  /// x is kept within these first, when the scale does not come from the row.
+  float least, most;
+  /// Of the result; NaN when the row has a value that is not finite.
+  float scale;
+  int32_t mask;
 } mr_quantization;
 
 /// A row whose values are all below this quantizes to zeros: the inverse of its scale would overflow.
 #define MR_QUANTIZED_MIN 1e-30f
+#define MR_ROUNDING 12582912.0f
 
+/// `magnitude`: the row's greatest, infinity or NaN when one of its values is so. `negative`: one is below zero.
 static inline mr_quantization mr_quantization_of(const mr_panels *panels, float magnitude, bool negative) {
   mr_quantization result;
   const bool finite = magnitude <= 3.40282347e38f;
   if (panels->x_scale > 0) {
     result.inverse = finite ? 1.0f / panels->x_scale : 0;
+    result.rounding = MR_ROUNDING + (float)panels->x_zero;
+    result.least = -(float)panels->x_zero * panels->x_scale;
+    result.most = (float)(255 - panels->x_zero) * panels->x_scale;
     result.scale = finite ? panels->x_scale : __builtin_nanf("");
-    result.zero = panels->x_zero;
     result.mask = -1;
     return result;
   }
   const float steps = negative ? 127.0f : 255.0f;
   const bool usable = finite && magnitude >= MR_QUANTIZED_MIN;
   result.inverse = usable ? steps / magnitude : 0;
+  result.rounding = negative ? MR_ROUNDING + 128 : MR_ROUNDING;
+  result.least = result.most = 0;
   result.scale = usable ? magnitude / steps : finite ? 0 : __builtin_nanf("");
-  result.zero = negative ? 128 : 0;
   result.mask = negative ? -1 : 0;
   return result;
 }

@@ -1,5 +1,6 @@
 // The portable forms: plain loops, the oracle of all others.
 #include <math.h>
+#include <string.h>
 
 #include "matrix_internal.h"
 
@@ -42,10 +43,13 @@ static void multiply_bf16(const mr_panels *panels, const mr_operand *x, size_t r
   }
 }
 
-static void narrow_bf16(const mr_panels *panels, const float *x, void *values, float *scale, int32_t *mask) {
-  (void)scale, (void)mask;
-  uint16_t *narrow = values;
-  for (size_t i = 0; i < panels->inputs; i++) narrow[i] = mr_bfloat16(x[i]);
+static void narrow_bf16(const mr_panels *panels, const float *x, size_t x_stride, size_t rows, void *values, size_t stride, float *scales,
+                        int32_t *masks) {
+  (void)scales, (void)masks;
+  for (size_t r = 0; r < rows; r++) {
+    uint16_t *narrow = (uint16_t *)((char *)values + r * stride);
+    for (size_t i = 0; i < panels->inputs; i++) narrow[i] = mr_bfloat16(x[r * x_stride + i]);
+  }
 }
 
 /// Sums modulo 2^32.
@@ -74,8 +78,7 @@ static void multiply_raw_int8(const mr_panels *panels, const mr_operand *x, size
   }
 }
 
-static void narrow_int8(const mr_panels *panels, const float *x, void *values, float *scale, int32_t *mask) {
-  uint8_t *narrow = values;
+static void narrow_row(const mr_panels *panels, const float *x, uint8_t *narrow, float *scale, int32_t *mask) {
   float magnitude = 0;
   bool negative = false, finite = true;
   for (size_t i = 0; i < panels->inputs; i++) {
@@ -88,11 +91,18 @@ static void narrow_int8(const mr_panels *panels, const float *x, void *values, f
   *scale = q.scale;
   *mask = q.mask;
   for (size_t i = 0; i < panels->inputs; i++) {
-    // Clamped as a float first: the integer is in range whatever x is. 0 * infinity is NaN, which fmaxf drops.
-    const float scaled = fminf(fmaxf(x[i] * q.inverse, -256.0f), 256.0f);
-    const int32_t value = (int32_t)rintf(finite ? scaled : 0) + q.zero;
-    narrow[i] = (uint8_t)(value < 0 ? 0 : value > 255 ? 255 : value);
+    float value = x[i];
+    if (panels->x_scale > 0) value = fminf(fmaxf(value, q.least), q.most);
+    const float rounded = fmaf(value, q.inverse, q.rounding);
+    uint32_t bits;
+    memcpy(&bits, &rounded, 4);
+    narrow[i] = (uint8_t)bits;
   }
+}
+
+static void narrow_int8(const mr_panels *panels, const float *x, size_t x_stride, size_t rows, void *values, size_t stride, float *scales,
+                        int32_t *masks) {
+  for (size_t r = 0; r < rows; r++) narrow_row(panels, x + r * x_stride, (uint8_t *)values + r * stride, scales + r, masks + r);
 }
 
 static void widen_int8(const uint8_t *x, size_t count, size_t padded, void *values) {

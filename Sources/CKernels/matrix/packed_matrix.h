@@ -12,7 +12,7 @@ struct mr_matrix {
 #define MR_BLOCK_TILES 8
 
 void *mr_zeroed(size_t bytes);
-size_t mr_panel_index(const mr_form *form, size_t steps, size_t outputs, size_t output, size_t input);
+size_t mr_panel_index(const mr_panels *panels, size_t output, size_t input);
 bool mr_panels_prepare(mr_panels *panels, const mr_form *form, size_t inputs, size_t outputs, bool scaled);
 void mr_panels_release(mr_panels *panels);
 size_t mr_panels_bytes(const mr_panels *panels);

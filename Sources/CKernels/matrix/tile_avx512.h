@@ -1,5 +1,6 @@
 // Hot: register tiles of 1...14 rows x 32 columns over panels, for any element whose step is 32 bits. Included once by each precision, which
-// defines VECTOR, ZERO, LOAD(p), BROADCAST(p), DOT(sum, x, w), TARGET. Weights are streamed once for each tile of rows; sums stay in
+// defines VECTOR, ZERO, LOAD(p), MASKED_LOAD(mask, p), BROADCAST(p), DOT(sum, x, w), ADD(a, b), TARGET; and VECTOR4, QUARTER(v),
+// SUM4(a, b, c, d) to add up lanes. Weights are streamed once for each tile of rows; sums stay in
 // registers over all inputs.
 #pragma once
 #include <immintrin.h>
@@ -63,6 +64,8 @@ typedef struct tile {
 } tile;
 
 typedef void (*tile_function)(const tile *t);
+/// All rows of a panel of one column.
+typedef void (*single_function)(const tile *t, size_t rows);
 
 static inline __attribute__((always_inline)) TARGET __mmask16 column_mask(size_t columns, int v) {
   const size_t first = 16 * (size_t)v;
@@ -78,9 +81,27 @@ static inline __attribute__((always_inline)) TARGET __mmask16 column_mask(size_t
   DEFINE(1, V, 4) DEFINE(2, V, 4) DEFINE(3, V, 2) DEFINE(4, V, 2) DEFINE(5, V, 1) DEFINE(6, V, 1) DEFINE(7, V, 1) \
   DEFINE(8, V, 1) DEFINE(9, V, 1) DEFINE(10, V, 1) DEFINE(11, V, 1) DEFINE(12, V, 1) DEFINE(13, V, 1) DEFINE(14, V, 1)
 
+/// A panel of one column: sums of up to 4 rows with it, along the inputs; the lanes of `begin` are where the rows' sums begin.
+static inline __attribute__((always_inline)) TARGET VECTOR4 dots_of(const tile *t, size_t row, size_t rows) {
+  const char *x[4];
+  for (size_t r = 0; r < 4; r++) x[r] = t->x + (row + (r < rows ? r : 0)) * t->x_stride;
+  VECTOR sums[4] = {ZERO, ZERO, ZERO, ZERO};
+  size_t s = 0;
+  for (; s + 16 <= t->steps; s += 16) {
+    const VECTOR weights = LOAD(t->weights + 4 * s);
+    UNROLL for (int r = 0; r < 4; r++) sums[r] = DOT(sums[r], LOAD(x[r] + 4 * s), weights);
+  }
+  if (s < t->steps) {
+    const __mmask16 mask = (__mmask16)((1u << (t->steps - s)) - 1);
+    const VECTOR weights = MASKED_LOAD(mask, t->weights + 4 * s);
+    UNROLL for (int r = 0; r < 4; r++) sums[r] = DOT(sums[r], MASKED_LOAD(mask, x[r] + 4 * s), weights);
+  }
+  return SUM4(QUARTER(sums[0]), QUARTER(sums[1]), QUARTER(sums[2]), QUARTER(sums[3]));
+}
+
 /// All tiles of all panels; the panel's weights are used for every row before the next panel's.
 static void run_tiles(const mr_panels *panels, const mr_operand *x, size_t rows, void *y, size_t y_stride,
-                      tile_function const functions[2][TILE_ROWS]) {
+                      tile_function const functions[2][TILE_ROWS], single_function single) {
   const size_t tiles = (rows + TILE_ROWS - 1) / TILE_ROWS;
   for (size_t first = 0; first < panels->outputs; first += PANEL) {
     const size_t width = mr_panel_columns(panels->form, panels->outputs, first);
@@ -96,6 +117,14 @@ static void run_tiles(const mr_panels *panels, const mr_operand *x, size_t rows,
         .floor = panels->floor,
         .y_stride = y_stride,
     };
+    if (width == 1) {
+      t.x = x->rows;
+      t.row_scales = x->scales;
+      t.row_masks = x->masks;
+      t.y = (char *)y + first * 4;
+      single(&t, rows);
+      break;
+    }
     size_t row = 0;
     for (size_t i = 0; i < tiles; i++) {
       // Tiles of about the same number of rows.
