@@ -1,8 +1,8 @@
 // Hot: allocates nothing.
 internal import CKernels
 
-/// Functions of many floats, in the instruction set in force. x and y may be the same memory. Relative error at most 1e-6 wherever the result is a
-/// normal number. NaN gives NaN; infinities give the limit.
+/// Functions of many floats, in the instruction set in force. x and y may be the same memory. Relative error at most 1e-6 (mr_math.h says where);
+/// NaN gives NaN; infinities give the limit.
 public enum VectorMath {
   @inline(__always)
   public static func apply(_ activation: Activation, _ x: UnsafePointer<Float>, into y: UnsafeMutablePointer<Float>, count: Int) {

@@ -1,10 +1,28 @@
 // Hot: bfloat16 products with AVX-512 BF16: pairs of inputs, float32 sums. The instruction takes denormals as zeros.
 #if defined(__x86_64__)
-#include <immintrin.h>
-
 #define TARGET __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma")))
-#define DOT(sum, x, w) _mm512_dpbf16_ps(sum, (__m512bh)(x), (__m512bh)(w))
-#include "tile_avx512_floats.h"
+#include "vector_avx512.h"
+
+enum { TILE_ROWS = 14 };
+#define VECTORS 2
+#define HALF_VECTORS 1
+#define SETS(rows) ((rows) <= 2 ? 4 : (rows) <= 4 ? 2 : 1)
+#define EACH_ROWS EACH_14
+#define COLUMN_BYTES 4
+#define WEIGHT vf
+#define LOAD_WEIGHTS(p) vf_load((const float *)(p))
+#define VALUE_BYTES 4
+#define VALUE vf
+#define LOAD_VALUE(p) vf_set(*(const float *)(p))
+#define DOT(sum, value, weights) _mm512_dpbf16_ps(sum, (__m512bh)(value), (__m512bh)(weights))
+#include "tile_floats.h"
+
+#define PRODUCT(sum, x, w) _mm512_dpbf16_ps(sum, (__m512bh)(x), (__m512bh)(w))
+#include "single_avx512_floats.h"
+
+static void multiply(const mr_panels *panels, const mr_operand *x, size_t rows, float *y, size_t y_stride) {
+  run_tiles(panels, x, rows, y, y_stride, layers, narrow_layers, single);
+}
 
 static TARGET void narrow(const mr_panels *panels, const float *x, size_t x_stride, size_t rows, void *values, size_t stride, float *scales,
                           int32_t *masks) {
@@ -25,6 +43,6 @@ static TARGET void narrow(const mr_panels *panels, const float *x, size_t x_stri
 }
 
 const mr_form mr_bf16_avx512 = {
-    .width = PANEL, .narrow_width = HALF_PANEL, .group = 2, .has_single = true, .weight_bytes = 2, .value_bytes = 2, .tile_rows = TILE_ROWS,
-    .multiply = multiply, .narrow = narrow};
+    .width = PANEL, .narrow_width = HALF_PANEL, .group = 2, .has_single = true, .weight_bytes = 2, .value_bytes = 2,
+    .tile_rows = TILE_ROWS, .multiply = multiply, .narrow = narrow};
 #endif

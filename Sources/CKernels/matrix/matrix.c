@@ -3,9 +3,24 @@
 #include <stdlib.h>
 #include <string.h>
 
+#if defined(__aarch64__) && defined(__linux__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#endif
+
 #include "matrix_internal.h"
 #include "mr_isa.h"
 #include "packed_matrix.h"
+
+#if defined(__aarch64__)
+static bool has_dot_products(void) {
+#if defined(__linux__)
+  return getauxval(AT_HWCAP) & HWCAP_ASIMDDP;
+#else
+  return true;
+#endif
+}
+#endif
 
 const mr_form *mr_form_in_force(int precision) {
   const int isa = mr_isa();
@@ -15,9 +30,10 @@ const mr_form *mr_form_in_force(int precision) {
     if (precision == MR_BFLOAT16 && mr_isa_has_bf16()) return &mr_bf16_avx512;
     if (precision == MR_INT8 && mr_isa_has_vnni()) return &mr_int8_avx512;
   }
-  // AVX2
+  if (isa >= MR_ISA_AVX2) return precision == MR_FLOAT32 ? &mr_f32_avx2 : precision == MR_BFLOAT16 ? &mr_bf16_avx2 : &mr_int8_avx2;
 #elif defined(__aarch64__)
-  // NEON
+  if (isa == MR_ISA_NEON && precision == MR_INT8 && has_dot_products()) return &mr_int8_neon_dot;
+  if (isa == MR_ISA_NEON) return precision == MR_FLOAT32 ? &mr_f32_neon : precision == MR_BFLOAT16 ? &mr_bf16_neon : &mr_int8_neon;
 #endif
   (void)isa;
   return precision == MR_FLOAT32 ? &mr_f32_scalar : precision == MR_BFLOAT16 ? &mr_bf16_scalar : &mr_int8_scalar;
@@ -50,8 +66,10 @@ bool mr_panels_prepare(mr_panels *panels, const mr_form *form, size_t inputs, si
   panels->bias = mr_zeroed(padded * 4);
   panels->scales = scaled ? mr_zeroed(padded * 4) : NULL;
   panels->corrections = scaled ? mr_zeroed(padded * 4) : NULL;
+  panels->starts = scaled && form->has_signed_values ? mr_zeroed(padded * 4) : NULL;
   panels->floor = -INFINITY;
-  return panels->weights && panels->bias && (!scaled || (panels->scales && panels->corrections));
+  if (scaled && (!panels->scales || !panels->corrections || (form->has_signed_values && !panels->starts))) return false;
+  return panels->weights && panels->bias;
 }
 
 size_t mr_panels_bytes(const mr_panels *panels) {
@@ -64,6 +82,7 @@ void mr_panels_release(mr_panels *panels) {
   free(panels->bias);
   free(panels->scales);
   free(panels->corrections);
+  free(panels->starts);
 }
 
 static float weight_at(const mr_matrix_source *source, size_t output, size_t input) {
@@ -103,6 +122,7 @@ static void pack_int8(mr_panels *panels, const mr_matrix_source *source) {
     }
     panels->scales[o] = scale;
     panels->corrections[o] = -panels->x_zero * sum;
+    if (panels->starts) panels->starts[o] = 128 * sum;
   }
 }
 

@@ -19,6 +19,8 @@ typedef struct mr_panels {
   float *bias, *scales;
   /// - zero point * sum of the output's weights: what sums begin with, in rows whose values carry the zero point.
   int32_t *corrections;
+  /// Forms with signed values: 128 * sum of the output's weights, where all sums begin. Else null.
+  int32_t *starts;
   /// 0, or -infinity: outputs are not below it.
   float floor;
   /// Static quantization of activations; 0: by row.
@@ -43,6 +45,8 @@ typedef struct mr_form {
   size_t width, narrow_width, group;
   /// A last panel of one column has its inputs one after the other.
   bool has_single;
+  /// int8: values are kept 128 less.
+  bool has_signed_values;
   /// Its `narrow` gives inputs interleaved.
   bool interleaves;
   size_t weight_bytes;
@@ -63,12 +67,22 @@ typedef struct mr_form {
                            size_t y_stride, bool accumulates);
 } mr_form;
 
+/// Functions of floats in an instruction set; arrays are not empty.
+typedef struct mr_math_form {
+  void (*activation)(int activation, const float *x, float *y, size_t count);
+  void (*erf)(const float *x, float *y, size_t count);
+  void (*softmax)(const float *x, float *y, size_t count);
+  void (*log_softmax)(const float *x, float *y, size_t count);
+} mr_math_form;
+
+extern const mr_math_form mr_math_scalar, mr_math_avx2, mr_math_avx512, mr_math_neon;
+
 extern const mr_form mr_f32_scalar, mr_bf16_scalar, mr_int8_scalar;
 #if defined(__x86_64__)
 extern const mr_form mr_f32_avx2, mr_bf16_avx2, mr_int8_avx2;
 extern const mr_form mr_f32_avx512, mr_bf16_avx512, mr_int8_avx512;
 #elif defined(__aarch64__)
-extern const mr_form mr_f32_neon, mr_bf16_neon, mr_int8_neon;
+extern const mr_form mr_f32_neon, mr_bf16_neon, mr_int8_neon, mr_int8_neon_dot;
 #endif
 
 /// The form for `precision` in the set in force: that set's, or the best of a lower one.

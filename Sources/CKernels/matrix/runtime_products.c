@@ -103,6 +103,7 @@ mr_integer_matrix *mr_integer_matrix_create(const void *b, bool b_signed, ptrdif
       sum += (uint32_t)value;
     }
     matrix->sums[o] = (int32_t)sum;
+    if (panels->starts) panels->starts[o] = (int32_t)(128 * sum);
     matrix->zeros[o] = (zero_count == 0 ? 0 : byte_at(zeros, b_signed, zero_count == 1 ? 0 : (ptrdiff_t)o)) - shift;
     matrix->has_zeros |= matrix->zeros[o] != 0;
   }
