@@ -18,11 +18,18 @@ import Testing
     let each = environment["MODELS_EACH"] ?? "1"
     let seed = environment["MODELS_SEED"] ?? "1"
     let kinds = environment["MODELS_KINDS"].map { ["--kinds", $0] } ?? []
+    var random = SplitMix(state: UInt64(seed) ?? 1)
     var worst: [String: Deviation] = [:]
     try await ForestCase.with(["--each", each, "--seed", seed] + kinds) { cases in
       for one in cases {
         let deviation = try compare(one)
         worst[one.kind, default: Deviation()].join(deviation)
+        let whole = try one.bytes
+        for kind in 0..<6 {
+          if let problem = DamagedForestTests.outcome(DamagedForestTests.damage(whole, kind, &random), one.kind, allowsError: true) {
+            Issue.record("\(one.name), damage \(kind), seed \(seed): \(problem)")
+          }
+        }
       }
     }
     for (kind, deviation) in worst.sorted(by: { $0.key < $1.key }) { print("parity \(kind): \(deviation)") }

@@ -114,6 +114,15 @@ struct JSONCursor: DocumentCursor {
     }
   }
 
+  /// A text, or a number or word as it is written.
+  mutating func scalarText() throws(ImportError) -> String {
+    switch try kind() {
+    case .text: return try text()
+    case .object, .array: throw problem("a text or a number was expected")
+    default: return try number().string
+    }
+  }
+
   /// Brackets are counted and texts are followed; what stands between them is not looked at.
   mutating func skip() throws(ImportError) {
     var depth = 0

@@ -75,10 +75,14 @@ private struct LightGBMReader {
     guard treeCount % outputCount == 0 else {
       throw ImportError(place: "line \(lines.number)", reason: "\(treeCount) trees are no whole iterations of \(outputCount) each")
     }
+    var categories = LightGBMCategories()
+    while let line = lines.next() { try categories.take(line, number: lines.number) }
+    var notes: [String] = []
+    let names = categories.resolve(featureCount: featureCount, infos: featureInfos, notes: &notes)
     if isAveraged { ensemble.divisor = Double(max(1, treeCount / outputCount)) }
     return ImportedModel(
       body: .trees(ensemble), outputs: [OutputTensor(name: "output", shape: [outputCount])], featureCount: featureCount,
-      featureNames: featureNames, tool: "LightGBM", toolVersion: version, objective: objective.name)
+      featureNames: featureNames, categories: names, tool: "LightGBM", toolVersion: version, objective: objective.name, notes: notes)
   }
 
   /// Reads up to the first tree; the name of that tree, or nil when there are none.

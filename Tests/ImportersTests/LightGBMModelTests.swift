@@ -1,0 +1,161 @@
+import Bundles
+import Families
+import Model
+import Testing
+
+@testable import Importers
+
+@Suite struct LightGBMModelTests {
+  /// Two trees, the first with a categorical split behind a numeric one.
+  static let text = """
+    tree
+    version=v4
+    num_class=1
+    num_tree_per_iteration=1
+    label_index=0
+    max_feature_idx=1
+    objective=binary sigmoid:2
+    feature_names=age carrier
+    feature_infos=[0:9] 2:0:1
+
+    Tree=0
+    num_leaves=3
+    num_cat=1
+    split_feature=0 1
+    split_gain=1 1
+    threshold=0.5 0
+    decision_type=10 1
+    left_child=1 -1
+    right_child=-2 -3
+    leaf_value=0.25 -0.5 1e-3
+    cat_boundaries=0 1
+    cat_threshold=5
+    is_linear=0
+    shrinkage=1
+
+
+    Tree=1
+    num_leaves=1
+    num_cat=0
+    leaf_value=0.125
+    shrinkage=1
+
+
+    end of trees
+
+    feature_importances:
+    age=1
+
+    parameters:
+    [categorical_feature: 1]
+    [objective: binary]
+    end of parameters
+
+    pandas_categorical:[["AA", "B\\"6", 7]]
+
+    """
+
+  @Test func readsWhatStandsThere() throws {
+    let model = try LightGBMModel.read(Self.text)
+    let ensemble = try #require(model.ensemble)
+    #expect(ensemble.problems() == [])
+    #expect(ensemble.trees.map(\.nodeCount) == [2, 0])
+    #expect(
+      ensemble.nodes == [
+        TreeEnsemble.Node(feature: 0, comparison: .lessOrEqual, missing: .notANumber, defaultLeft: true, threshold: 0.5, left: 1, right: -2),
+        TreeEnsemble.Node(
+          feature: 1, comparison: .member, missing: .notANumber, defaultLeft: false, threshold: 0, categoryStart: 0, categoryWords: 1, left: -1,
+          right: -3),
+      ])
+    #expect(ensemble.leafValues == [0.25, -0.5, 1e-3, 0.125])
+    #expect(ensemble.categoryBits == [5])
+    #expect(ensemble.link == .sigmoid && ensemble.linkScale == 2 && ensemble.summation == .double)
+    #expect(model.featureNames == ["age", "carrier"])
+    #expect(model.categories == [CategoryNames(feature: 1, names: ["AA", "B\"6", "7"])])
+    #expect(model.toolVersion == "v4" && model.objective == "binary" && model.notes == [])
+    #expect(model.outputs.map(\.shape) == [[1]])
+    #expect(ensemble.sums(row: [.nan, 2]) == [0.375])
+    #expect(ensemble.sums(row: [0.5, 1]) == [0.126])
+    #expect(ensemble.sums(row: [0.75, 0]) == [-0.375])
+  }
+
+  @Test func linesMayEndAsOnWindows() throws {
+    let windows = Self.text.replacing("\n", with: "\r\n")
+    #expect(try LightGBMModel.read(windows) == LightGBMModel.read(Self.text))
+  }
+
+  @Test func namesWithoutAPlaceAreToldAsANote() throws {
+    let without = Self.text.replacing("[categorical_feature: 1]\n", with: "")
+    #expect(try LightGBMModel.read(without).categories.map(\.feature) == [1], "feature_infos tells it too")
+    let lost = without.replacing("feature_infos=[0:9] 2:0:1", with: "feature_infos=[0:9] [0:2]")
+    let model = try LightGBMModel.read(lost)
+    #expect(model.categories == [])
+    #expect(model.notes.count == 1)
+  }
+
+  @Test func theManifestTellsNamesAndObjective() throws {
+    let model = try LightGBMModel.read(Self.text)
+    let writer = BundleWriter(manifest: BundleManifest(name: "m", version: 1, family: "trees"))
+    model.describe(in: &writer.manifest)
+    #expect(writer.manifest.source?.tool == "LightGBM")
+    #expect(
+      writer.manifest.others["import"] == [
+        "objective": "binary",
+        "categories": [["feature": 1, "column": "carrier", "names": ["AA", "B\"6", "7"]]],
+      ])
+  }
+
+  /// LightGBM leaves tiny values out of rows, so that trees see a zero.
+  @Test(arguments: [0.0, 5e-36, -5e-36, -0.0, 1e-35, -1e-35, 1e-30]) func tinyValuesAreZerosToEverySplit(_ threshold: Double) throws {
+    let model = try LightGBMModel.read(Self.text.replacing("threshold=0.5 0", with: "threshold=\(threshold) 0"))
+    let ensemble = try #require(model.ensemble)
+    let zero = Double(Float(1e-35))
+    for value in [0, 1e-36, -1e-36, zero, -zero, zero.nextUp, (-zero).nextDown, 1e-34, -1e-34, threshold] {
+      let seen = abs(value) > zero ? value : 0
+      #expect((ensemble.sums(row: [value, 1]) == [0.126]) == (seen <= threshold), "\(value) at \(threshold)")
+    }
+  }
+
+  @Test(arguments: [
+    ("is_linear=0", "is_linear=1", "linear_tree"),
+    ("tree\n", "booster\n", "line 1"),
+    ("version=v4", "version=v2", "save it again"),
+    ("version=v4", "version=v5", "save it again"),
+    ("objective=binary sigmoid:2", "objective=mystery", "mystery"),
+    ("objective=binary sigmoid:2", "objective=binary sigmoid:0", "sigmoid:0"),
+    ("objective=binary sigmoid:2", "objective=multiclass num_class:3", "3 classes"),
+    ("max_feature_idx=1", "max_feature_idx=99999999999", "max_feature_idx"),
+    ("max_feature_idx=1", "max_feature_idx=2", "2 names for 3"),
+    ("num_tree_per_iteration=1", "num_tree_per_iteration=0", "num_tree_per_iteration"),
+    ("num_leaves=3", "num_leaves=4", "leaf_value"),
+    ("num_leaves=3", "num_leaves=-3", "num_leaves"),
+    ("num_leaves=3", "num_leaves=2000000000", "leaf_value"),
+    ("num_leaves=3\n", "", "no num_leaves"),
+    ("split_feature=0 1", "split_feature=0 2", "split_feature[1]"),
+    ("split_feature=0 1", "split_feature=0 x", "\"x\""),
+    ("left_child=1 -1", "left_child=1 2", "neither"),
+    ("left_child=1 -1", "left_child=1 -4", "neither"),
+    ("left_child=1 -1", "left_child=1 1", "not a tree"),
+    ("left_child=1 -1", "left_child=0 -1", "not a tree"),
+    ("left_child=1 -1", "left_child=1 -2", "not a tree"),
+    ("left_child=1 -1\n", "", "no left_child"),
+    ("decision_type=10 1", "decision_type=14 1", "kind of missing"),
+    ("threshold=0.5 0", "threshold=0.5 1", "set of categories"),
+    ("threshold=0.5 0", "threshold=nan 0", "not a number"),
+    ("leaf_value=0.25 -0.5 1e-3", "leaf_value=0.25 nan 1e-3", "leaf_value[1]"),
+    ("leaf_value=0.25 -0.5 1e-3", "leaf_value=0.25 - 1e-3", "\"-\""),
+    ("cat_boundaries=0 1", "cat_boundaries=0 2", "1 values where"),
+    ("cat_boundaries=0 1", "cat_boundaries=1 1", "must be 0"),
+    ("cat_boundaries=0 1", "cat_boundaries=0 -1", "ascend"),
+    ("cat_threshold=5", "cat_threshold=4294967296", "32 bits"),
+    ("end of trees", "end of tree", "ends in Tree=1"),
+    ("label_index=0", "tree_sizes=10 20 30", "tree_sizes"),
+    ("pandas_categorical:[[", "pandas_categorical:[[[", "pandas_categorical"),
+  ])
+  func whatIsWrongIsRefusedWithItsPlace(_ part: String, _ replacement: String, _ told: String) throws {
+    try #require(Self.text.contains(part))
+    let broken = Self.text.replacing(part, with: replacement, maxReplacements: 1)
+    let error = #expect(throws: ImportError.self) { try LightGBMModel.read(broken) }
+    #expect(error?.description.contains(told) == true, "\(error?.description ?? "")")
+  }
+}
