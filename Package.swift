@@ -161,7 +161,7 @@ if let wanted = Context.environment["MILLRACE_TESTS"] {
 // Fuzzers (Tests/Fuzz/run.sh builds and runs them, and names libFuzzer's archive here): the decoders and what they stand on are
 // instrumented, the rest is not.
 if let libFuzzer = Context.environment["MILLRACE_LIBFUZZER"] {
-  let instrumented = ["CMessages", "CSimdJSON", "CKernels", "Settings", "Kernels", "Model", "Events", "UpdateLog", "EmbeddedBroker", "RPC", "Endpoint"]
+  let instrumented = ["CMessages", "CSimdJSON", "CKernels", "Settings", "Kernels", "Model", "Families", "Importers", "Events", "UpdateLog", "EmbeddedBroker", "RPC", "Endpoint"]
   let swiftFlags = SwiftSetting.unsafeFlags(["-sanitize=address,fuzzer", "-enable-testing"])
   for target in package.targets where instrumented.contains(target.name) {
     target.swiftSettings = (target.swiftSettings ?? []) + [swiftFlags]
@@ -173,7 +173,7 @@ if let libFuzzer = Context.environment["MILLRACE_LIBFUZZER"] {
     .executableTarget(
       name: "Fuzz",
       dependencies: [
-        "CFuzzDriver", "Endpoint", "RPC", "Serving", "Telemetry", "CMessages", "Events", "Model", "Settings", "UpdateLog", "EmbeddedBroker", logging, nioCore,
+        "CFuzzDriver", "Endpoint", "RPC", "Serving", "Telemetry", "CMessages", "Events", "Importers", "Families", "Model", "Settings", "UpdateLog", "EmbeddedBroker", logging, nioCore,
         .product(name: "NIOEmbedded", package: "swift-nio"),
       ],
       path: "Tests/Fuzz/Sources/Fuzz", swiftSettings: strict + [swiftFlags],

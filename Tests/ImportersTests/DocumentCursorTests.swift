@@ -29,7 +29,7 @@ import Testing
     parts.flatMap { part -> [UInt8] in
       switch part {
       case let text as String: Array(text.utf8)
-      case let list as [UInt8]: list
+      case let list as [Int]: list.map { UInt8($0) }
       case let value as Int8: [UInt8(bitPattern: value)]
       case let value as Int64: withUnsafeBytes(of: value.bigEndian) { Array($0) }
       case let value as Int32: withUnsafeBytes(of: value.bigEndian) { Array($0) }

@@ -95,7 +95,7 @@ import Testing
 
   @Test func theManifestTellsNamesAndObjective() throws {
     let model = try LightGBMModel.read(Self.text)
-    let writer = BundleWriter(manifest: BundleManifest(name: "m", version: 1, family: "trees"))
+    let writer = BundleWriter(manifest: BundleManifest(name: "m", version: 1, family: "trees", outputs: model.outputs))
     model.describe(in: &writer.manifest)
     #expect(writer.manifest.source?.tool == "LightGBM")
     #expect(

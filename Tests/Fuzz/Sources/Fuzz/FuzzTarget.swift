@@ -19,6 +19,8 @@ struct FuzzTarget: Sendable {
     FuzzTarget(name: "update-records", make: updateRecords),
     FuzzTarget(name: "specifications", make: specifications),
     FuzzTarget(name: "settings", make: settings),
+    FuzzTarget(name: "lightgbm-models", make: lightgbmModels),
+    FuzzTarget(name: "xgboost-models", make: xgboostModels),
     FuzzTarget(name: "broker-requests", make: brokerRequests),
     FuzzTarget(name: "rpc-server-bytes", make: rpcServerBytes),
     FuzzTarget(name: "rpc-server-frames", make: rpcServerFrames),
