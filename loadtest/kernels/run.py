@@ -99,10 +99,10 @@ def benchmarks(folder):
             {"LightGBM": python("LightGBM"), "XGBoost": python("XGBoost"), "ONNX Runtime": python("ONNX Runtime"), "Treelite": python("Treelite")},
             same=["LightGBM", "ONNX Runtime", "Treelite"], tolerance=1e-5, chunks={256: [16, 64, 256]}),
         Benchmark(
-            "embedding_fp32", "lookups/s", {"embedding_fp32": 512}, ours("embedding", "--element", "fp32", *embedding),
+            "embedding_fp32", "rows/s", {"embedding_fp32": 512}, ours("embedding", "--element", "fp32", *embedding),
             {"PyTorch embedding_bag": python("PyTorch embedding_bag")}),
         Benchmark(
-            "embedding_int8", "lookups/s", {"embedding_int8": 512}, ours("embedding", "--element", "int8", *embedding),
+            "embedding_int8", "rows/s", {"embedding_int8": 512}, ours("embedding", "--element", "int8", *embedding),
             {"PyTorch embedding_bag_byte": python("PyTorch embedding_bag_byte"), "PyTorch embedding_bag": python("PyTorch embedding_bag"),
              "Millrace fp32 rows": ours("embedding", "--element", "fp32", *embedding)}),
         Benchmark(
