@@ -65,7 +65,7 @@ private struct BenchRows {
   func batches(of size: Int) -> [RowBatch] {
     let assembler = FeatureAssembler(specification: specification)
     return (0..<numbers.rows / size).map { index in
-      let batch = RowBatch(specification: specification, rowCapacity: size, entryCapacity: size * specification.entriesPerRowMax)
+      let batch = RowBatch(for: specification, rowCapacity: size, entryCapacity: size * specification.entriesPerRowMax)
       for row in index * size..<(index + 1) * size { append(row, assembler, batch) }
       return batch
     }

@@ -23,7 +23,7 @@ struct BenchKernelsCommand: ParsableCommand {
         millrace bench kernels model fraud.millrace --data rows.npy --batch 1 --batch 256
         millrace bench kernels embedding --element int8 --rows 4000000 --width 32 --lookups 26 --batch 512
       """,
-    subcommands: [BenchModelRows.self, BenchEmbedding.self, BenchFactorization.self, BenchLimits.self])
+    subcommands: [BenchModelRows.self, BenchEmbedding.self, BenchFactorization.self])
 }
 
 /// What a step of a benchmark is: batches of one size, prepared.
@@ -62,7 +62,7 @@ struct LineDriver {
       return
     }
     print("{\"ready\": \"\(name)\"}")
-    fflush(stdout)
+    fflush(nil)
     var known: [Int: PreparedBatches] = [:]
     let encoder = JSONEncoder()
     while let line = readLine() {
@@ -73,7 +73,7 @@ struct LineDriver {
       let nanoseconds = measure(prepared, asked.batch, asked.seconds)
       prepared.score(0)
       print(String(decoding: try encoder.encode(Answer(ns_per_row: nanoseconds, scores: prepared.scores())), as: UTF8.self))
-      fflush(stdout)
+      fflush(nil)
     }
   }
 
