@@ -85,6 +85,8 @@ let package = Package(
     library("Events", ["Model", "Settings", "CMessages", "CSimdJSON"]),
     library("UpdateLog", ["Model", "Kernels", "CKernels"]),
     library("Learning", ["Events", "UpdateLog", "Model", "CKernels"]),
+    // What smaller numbers cost.
+    library("Quantization", ["Importers", "Families", "Bundles", "Events", "Model"]),
     // Bytes on wires.
     library("Kafka", ["CKafka", "Telemetry", logging]),
     library("EmbeddedBroker", ["CKernels", nioCore, nioPosix, logging]),
@@ -104,7 +106,7 @@ let package = Package(
       name: "millrace",
       dependencies: [
         "Demo", "LoadTest", "Endpoint", "MillraceClient", "RPC", "Operations", "Training", "Serving", "EmbeddedBroker", "Kafka", "Learning",
-        "UpdateLog", "Events", "ModelStore", "Importers", "ONNX", "Families", "Bundles", "Model", "Kernels", "CKernels", "Settings", "Telemetry",
+        "Quantization", "UpdateLog", "Events", "ModelStore", "Importers", "ONNX", "Families", "Bundles", "Model", "Kernels", "CKernels", "Settings", "Telemetry",
         argumentParser, logging, lifecycle, unixSignals,
       ],
       exclude: ["README.md"], swiftSettings: strict),
@@ -121,6 +123,7 @@ let package = Package(
     tests("ModelStore", ["ModelStore", "Importers", "ONNX", "Families", "Bundles", "Model", "Telemetry", logging]),
     tests("Events", ["Events", "Model", "CMessages", "CSimdJSON", "AllocationThresholds"]),
     tests("UpdateLog", ["UpdateLog", "Model", "Kernels", "AllocationThresholds"]),
+    tests("Quantization", ["Quantization", "Importers", "Families", "Bundles", "Events", "Model"]),
     tests("Learning", ["Learning", "UpdateLog", "Events", "Model", "AllocationThresholds"]),
     tests("Kafka", ["Kafka", "CKafka", "EmbeddedBroker", "Telemetry", "AllocationThresholds", logging]),
     tests("EmbeddedBroker", ["EmbeddedBroker", "ChildProcesses", "CKernels", nioCore, nioPosix, logging], exclude: ["Clients"]),
@@ -161,7 +164,7 @@ if let wanted = Context.environment["MILLRACE_TESTS"] {
 // Fuzzers (Tests/Fuzz/run.sh builds and runs them, and names libFuzzer's archive here): the decoders and what they stand on are
 // instrumented, the rest is not.
 if let libFuzzer = Context.environment["MILLRACE_LIBFUZZER"] {
-  let instrumented = ["CMessages", "CSimdJSON", "CKernels", "Settings", "Kernels", "Model", "Families", "Importers", "Events", "UpdateLog", "EmbeddedBroker", "RPC", "Endpoint"]
+  let instrumented = ["CMessages", "CSimdJSON", "CKernels", "Settings", "Kernels", "Model", "Bundles", "Families", "ONNX", "Importers", "ModelStore", "Events", "UpdateLog", "EmbeddedBroker", "RPC", "Endpoint"]
   let swiftFlags = SwiftSetting.unsafeFlags(["-sanitize=address,fuzzer", "-enable-testing"])
   for target in package.targets where instrumented.contains(target.name) {
     target.swiftSettings = (target.swiftSettings ?? []) + [swiftFlags]
@@ -173,7 +176,7 @@ if let libFuzzer = Context.environment["MILLRACE_LIBFUZZER"] {
     .executableTarget(
       name: "Fuzz",
       dependencies: [
-        "CFuzzDriver", "Endpoint", "RPC", "Serving", "Telemetry", "CMessages", "Events", "Importers", "Families", "Model", "Settings", "UpdateLog", "EmbeddedBroker", logging, nioCore,
+        "CFuzzDriver", "ModelStore", "ONNX", "Bundles", "CKernels", "Endpoint", "RPC", "Serving", "Telemetry", "CMessages", "Events", "Importers", "Families", "Model", "Settings", "UpdateLog", "EmbeddedBroker", logging, nioCore,
         .product(name: "NIOEmbedded", package: "swift-nio"),
       ],
       path: "Tests/Fuzz/Sources/Fuzz", swiftSettings: strict + [swiftFlags],

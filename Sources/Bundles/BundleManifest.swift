@@ -22,6 +22,9 @@ public struct BundleManifest: Sendable, Equatable {
     }
   }
 
+  /// CRC-32C, as sections and sources have it.
+  public static func checksum(_ bytes: UnsafeRawBufferPointer) -> UInt32 { BundleFormat.checksum(bytes) }
+
   public static let textBytesMax = 1 << 16
   public static let tensorsMax = 4_096
   public static let rankMax = 8

@@ -145,7 +145,7 @@ public final class CSVTable {
   }
 
   /// The fields of a row; nil when its quotes do not match.
-  static func fields(_ row: String) -> [String]? {
+  public static func fields(_ row: String) -> [String]? {
     var fields: [String] = []
     var field: [UInt8] = []
     var bytes = Array(row.utf8)

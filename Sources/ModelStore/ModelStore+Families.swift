@@ -7,6 +7,8 @@ extension ModelStore {
   /// - Throws: `BundleError`, with the place in the file, or what else the family has against it.
   public static func load(_ bundle: ModelBundle) throws -> LoadedModel {
     switch bundle.manifest.family {
+    case "linear": return try LinearModel(bundle: bundle)
+    case "trees": return try TreeModel(bundle: bundle)
     default:
       throw BundleError(
         place: "\(bundle.path): manifest.family",

@@ -2,6 +2,7 @@ import ArgumentParser
 import Bundles
 import Families
 import Foundation
+import ModelStore
 
 /// What `millrace model verify` does with a bundle: every checksum, then the family's own checks by loading it.
 struct BundleVerification {
@@ -13,9 +14,9 @@ struct BundleVerification {
     do {
       let opened = try ModelBundle.open(path: path, verifying: .everything)
       bundle = opened
-      _ = try loadModel(opened)
+      _ = try ModelStore.load(opened)
     } catch {
-      problem = error.description
+      problem = "\(error)"
     }
     if json {
       var object: [String: Any] = ["path": path, "whole": problem == nil, "problems": problem.map { [$0] } ?? []]

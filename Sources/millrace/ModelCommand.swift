@@ -3,16 +3,17 @@ import ArgumentParser
 /// `millrace model`: what can be done to a model without serving it.
 struct ModelCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "model", abstract: "Inspect and verify models; create, checkpoint and restore those that learn.",
+    commandName: "model", abstract: "Import, inspect, verify, measure, score and quantize models; create and checkpoint those that learn.",
     discussion: """
       A model that learns is what its update log makes of it, and is named name.version: create, checkpoint and restore are for those, and \
-      inspect and verify replay the log (or start from a checkpoint). A model that was trained elsewhere is a bundle, one file whose \
-      path inspect and verify take. None of them needs a running instance, and all may be used beside one.
+      inspect and verify replay the log (or start from a checkpoint). A model that was trained elsewhere is a bundle, one file that import \
+      makes: inspect, verify, bench, score and quantize take its path. None of them needs a running instance, and all may be used beside one.
 
       EXAMPLES
-        What is in a bundle, and is it whole?
+        From LightGBM to what a server serves:
+          millrace model import model.txt --name fraud
           millrace model inspect fraud.millrace
-          millrace model verify fraud.millrace
+          millrace model bench fraud.millrace
         Create the topics of a model:
           millrace model create --file flights.yaml --bootstrap 127.0.0.1:9092
         What does it know?
@@ -24,7 +25,7 @@ struct ModelCommand: ParsableCommand {
         0 done, 1 it could not be done or something does not agree, 64 wrong usage.
       """,
     subcommands: [
-      ModelCreateCommand.self, ModelInspectCommand.self, ModelCheckpointCommand.self, ModelRestoreCommand.self,
+      ModelImportCommand.self, ModelBenchCommand.self, ModelScoreCommand.self, ModelQuantizeCommand.self, ModelCreateCommand.self, ModelInspectCommand.self, ModelCheckpointCommand.self, ModelRestoreCommand.self,
       ModelVerifyCommand.self,
     ])
 }

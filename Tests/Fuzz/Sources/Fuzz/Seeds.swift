@@ -7,7 +7,7 @@ import UpdateLog
 /// fuzzing found since.
 enum Seeds {
   static func write(to folder: String) throws {
-    for (target, seeds) in all() {
+    for (target, seeds) in try all() + [("bundle", bundles())] {
       let path = "\(folder)/\(target)"
       try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
       for (index, seed) in seeds.enumerated() { try Data(seed).write(to: URL(fileURLWithPath: "\(path)/seed-\(index)")) }

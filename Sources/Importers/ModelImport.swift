@@ -1,0 +1,83 @@
+public import Bundles
+public import Families
+internal import Model
+internal import ONNX
+
+/// What whoever imports wants the bundle to say.
+public struct ImportWish: Sendable {
+  public var name: String
+  public var version: Int
+  public var labels: [String]
+  public var maxBatchSize: Int?
+  /// YAML that says how named features become rows, for formats that do not know.
+  public var specification: String?
+  /// The file's name, without its folder.
+  public var fileName: String
+
+  public init(
+    name: String, version: Int = 1, labels: [String] = [], maxBatchSize: Int? = nil, specification: String? = nil, fileName: String
+  ) {
+    self.name = name
+    self.version = version
+    self.labels = labels
+    self.maxBatchSize = maxBatchSize
+    self.specification = specification
+    self.fileName = fileName
+  }
+}
+
+/// A file of another tool, read, checked and made into a model; `writer` has all of its bundle.
+public struct ModelImport {
+  public let format: ModelFormat
+  public let model: LoadedModel
+  public let writer: BundleWriter
+  /// What is in it: "trees" "300".
+  public private(set) var facts: [(name: String, value: String)] = []
+  /// What whoever imports should know.
+  public private(set) var notes: [String] = []
+
+  /// - Throws: `ImportError`, `ONNXError`, …: what cannot be served, and where in the file.
+  public init(_ bytes: UnsafeRawBufferPointer, format: ModelFormat, wish: ImportWish) throws {
+    self.format = format
+    var source = BundleManifest.Source(
+      tool: format.rawValue, file: wish.fileName, byteCount: bytes.count, checksum: BundleManifest.checksum(bytes))
+    let manifest = BundleManifest(
+      name: wish.name, version: wish.version, family: "none", outputs: [], specification: wish.specification, maxBatchSize: wish.maxBatchSize,
+      labels: wish.labels)
+    let writer = BundleWriter(manifest: manifest)
+    switch format {
+    case .lightgbm, .xgboost:
+      let imported = try format == .lightgbm ? LightGBMModel.read(bytes) : XGBoostModel.read(bytes)
+      source.tool = imported.tool
+      source.toolVersion = imported.toolVersion
+      model = try Self.write(imported, into: writer, &facts)
+      notes = imported.notes
+    case .onnx, .safetensors:
+      throw ImportError(place: wish.fileName, reason: "this build does not read \(format.rawValue)")
+    }
+    writer.manifest.source = source
+    self.writer = writer
+  }
+
+  private static func write(
+    _ imported: ImportedModel, into writer: BundleWriter, _ facts: inout [(name: String, value: String)]
+  ) throws -> LoadedModel {
+    facts.append(("objective", imported.objective))
+    let model = try imported.makeModel()
+    switch imported.body {
+    case .trees(let ensemble):
+      (model as? TreeModel)?.write(into: writer)
+      facts.append(("trees", "\(ensemble.trees.count)"))
+      facts.append(("nodes", "\(ensemble.nodes.count)"))
+      facts.append(("leaves", "\(ensemble.trees.reduce(0) { $0 + Int($1.leafCount) })"))
+    case .linear(let body):
+      (model as? LinearModel)?.write(into: writer)
+      facts.append(("weights", "\(body.weights.count)"))
+    }
+    if !imported.categories.isEmpty {
+      // For people: rows carry the codes.
+      writer.manifest.others["categories"] = .array(imported.categories.map { ["feature": JSONValue($0.feature), "names": JSONValue($0.names)] })
+    }
+    return model
+  }
+}
