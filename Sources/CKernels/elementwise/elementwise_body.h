@@ -57,46 +57,6 @@ MR_INLINE float mr_expm1_lane(float x) {
   return x > -0.35f ? small : large;
 }
 
-MR_INLINE float mr_sigmoid_lane(float x) { return 1.0f / (1.0f + mr_exp_lane(-x)); }
-
-MR_INLINE float mr_tanh_lane(float x) {
-  float z = x * x;
-  float small = -5.70498872745e-3f;
-  small = small * z + 2.06390887954e-2f;
-  small = small * z - 5.37397155531e-2f;
-  small = small * z + 1.33314422036e-1f;
-  small = small * z - 3.33332819422e-1f;
-  small = small * z * x + x;
-  float magnitude = fabsf(x);
-  float large = 1.0f - 2.0f / (mr_exp_lane(2.0f * magnitude) + 1.0f);
-  large = copysignf(large, x);
-  return magnitude < 0.625f ? small : large;
-}
-
-// Two polynomials, as N. Juffa published them: of x^2 below 0.93, of the logarithm of 1 - erf above.
-MR_INLINE float mr_erf_lane(float x) {
-  float t = fabsf(x);
-  float s = x * x;
-  float small = -5.96761703e-4f;
-  small = small * s + 4.99119423e-3f;
-  small = small * s - 2.67681349e-2f;
-  small = small * s + 1.12819925e-1f;
-  small = small * s - 3.76125336e-1f;
-  small = small * s + 1.28379166e-1f;
-  small = small * x + x;
-  float u = t > 4.0f ? 4.0f : t;
-  float v = u * u;
-  float r = (-1.72853470e-5f * u + 3.83197126e-4f) * v + (-3.88396438e-3f * u + 2.42546219e-2f);
-  r = r * u - 1.06777877e-1f;
-  r = r * u - 6.34846687e-1f;
-  r = r * u - 1.28717512e-1f;
-  r = r * u - u;
-  float large = copysignf(1.0f - mr_exp_lane(r), x);
-  return t > 0.927734375f ? large : (x != x ? x : small);
-}
-
-MR_INLINE float mr_softplus_lane(float x) { return (x > 0 ? x : 0) + log1pf(expf(-fabsf(x))); }
-
 #define MR_LOOP(expression)               \
   for (size_t i = 0; i < count; i += 1) { \
     float v = x[i];                       \
@@ -111,12 +71,6 @@ void MR_NAME(mr_unary)(int op, const float *x, float *y, size_t count, float alp
     case MR_UNARY_LEAKY_RELU: MR_LOOP(v < 0 ? alpha * v : v)
     case MR_UNARY_ELU: MR_LOOP(v < 0 ? alpha * mr_expm1_lane(v) : v)
     case MR_UNARY_SELU: MR_LOOP(beta * (v <= 0 ? alpha * mr_expm1_lane(v) : v))
-    case MR_UNARY_SIGMOID: MR_LOOP(mr_sigmoid_lane(v))
-    case MR_UNARY_TANH: MR_LOOP(mr_tanh_lane(v))
-    case MR_UNARY_GELU: MR_LOOP(0.5f * v * (1.0f + mr_erf_lane(v * 0.70710678f)))
-    case MR_UNARY_GELU_TANH: MR_LOOP(0.5f * v * (1.0f + mr_tanh_lane(0.79788456f * (v + 0.044715f * v * v * v))))
-    case MR_UNARY_ERF: MR_LOOP(mr_erf_lane(v))
-    case MR_UNARY_EXP: MR_LOOP(mr_exp_lane(v))
     case MR_UNARY_LOG: MR_LOOP(logf(v))
     case MR_UNARY_SQRT: MR_LOOP(__builtin_elementwise_sqrt(v))
     case MR_UNARY_ABS: MR_LOOP(fabsf(v))
@@ -131,7 +85,6 @@ void MR_NAME(mr_unary)(int op, const float *x, float *y, size_t count, float alp
         y[i] = v > beta ? beta : v;
       }
       break;
-    case MR_UNARY_SOFTPLUS: MR_LOOP(mr_softplus_lane(v))
     case MR_UNARY_FLOOR: MR_LOOP(floorf(v))
     case MR_UNARY_CEIL: MR_LOOP(ceilf(v))
     case MR_UNARY_ROUND: MR_LOOP(rintf(v))
@@ -152,7 +105,7 @@ void MR_NAME(mr_unary)(int op, const float *x, float *y, size_t count, float alp
         y[i] = x[i] * (v > 1 ? 1.0f : v);
       }
       break;
-    case MR_UNARY_SWISH: MR_LOOP(v * mr_sigmoid_lane(alpha * v))
+    // The rest is mr_math.h's.
     default: break;
   }
 }
@@ -234,42 +187,6 @@ MR_INLINE float mr_row_sum(const float *x, size_t count) {
   float sum = mr_lanes_sum(lanes);
   for (; i < count; i += 1) sum += x[i];
   return sum;
-}
-
-MR_INLINE float mr_row_max(const float *x, size_t count) {
-  float lanes[MR_LANES];
-  for (int l = 0; l < MR_LANES; l += 1) lanes[l] = -INFINITY;
-  size_t i = 0;
-  for (; i + MR_LANES <= count; i += MR_LANES)
-    for (int l = 0; l < MR_LANES; l += 1) lanes[l] = x[i + l] > lanes[l] ? x[i + l] : lanes[l];
-  float best = -INFINITY;
-  for (int l = 0; l < MR_LANES; l += 1) best = lanes[l] > best ? lanes[l] : best;
-  for (; i < count; i += 1) best = x[i] > best ? x[i] : best;
-  return best;
-}
-
-void MR_NAME(mr_softmax)(size_t rows, size_t columns, const float *x, float *y) {
-  for (size_t r = 0; r < rows; r += 1, x += columns, y += columns) {
-    float best = mr_row_max(x, columns);
-    for (size_t i = 0; i < columns; i += 1) y[i] = mr_exp_lane(x[i] - best);
-    float sum = mr_row_sum(y, columns);
-    float factor = 1.0f / sum;
-    for (size_t i = 0; i < columns; i += 1) y[i] *= factor;
-  }
-}
-
-void MR_NAME(mr_log_softmax)(size_t rows, size_t columns, const float *x, float *y) {
-  for (size_t r = 0; r < rows; r += 1, x += columns, y += columns) {
-    float best = mr_row_max(x, columns);
-    float lanes[MR_LANES] = {0};
-    size_t i = 0;
-    for (; i + MR_LANES <= columns; i += MR_LANES)
-      for (int l = 0; l < MR_LANES; l += 1) lanes[l] += mr_exp_lane(x[i + l] - best);
-    float sum = mr_lanes_sum(lanes);
-    for (; i < columns; i += 1) sum += mr_exp_lane(x[i] - best);
-    float log_sum = logf(sum);
-    for (i = 0; i < columns; i += 1) y[i] = (x[i] - best) - log_sum;
-  }
 }
 
 void MR_NAME(mr_layer_norm)(size_t rows, size_t columns, const float *x, const float *scale, const float *bias, float epsilon,

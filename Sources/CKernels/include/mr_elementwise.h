@@ -32,7 +32,7 @@ enum {
   MR_UNARY_SCALE = 24,         // alpha x + beta, rounded twice
   MR_UNARY_SOFTSIGN = 25,      // x / (1 + |x|)
   MR_UNARY_HARD_SWISH = 26,    // x max(0, min(1, x / 6 + 1/2))
-  MR_UNARY_SWISH = 27,         // x sigmoid(alpha x)
+  MR_UNARY_SWISH = 27,         // x sigmoid(x)
   MR_UNARY_COUNT = 28
 };
 
@@ -60,10 +60,6 @@ void mr_elementwise_binary(int op, size_t rows, size_t columns, const float *a, 
 
 /// y[r][c] = x[r][c] * scale[c] + shift[c], rounded twice; `shift` may be null.
 void mr_elementwise_affine(size_t rows, size_t columns, const float *x, const float *scale, const float *shift, float *y);
-
-/// Softmax, or its logarithm, of each of `rows` contiguous rows of `columns`. y may be x.
-void mr_softmax(size_t rows, size_t columns, const float *x, float *y);
-void mr_log_softmax(size_t rows, size_t columns, const float *x, float *y);
 
 /// (x - mean) / sqrt(variance + epsilon) * scale + bias of each row; scale and bias (may be null) are `columns` long.
 /// `means`, `inverses`: null, or one number for each row.

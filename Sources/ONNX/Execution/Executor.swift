@@ -1,4 +1,5 @@
 // Hot: no allocation once as many rows were seen; no existential, no String.
+internal import Kernels
 internal import Model
 
 /// Runs a program in one thread. All memory is its own, but that of inputs and outputs, which are pointed at before each run.
@@ -12,6 +13,7 @@ final class Executor {
   private let steps: UnsafeMutablePointer<Step>
   private let stepCount: Int
   private let thread: ThreadMemory
+  private let matrices = MatrixScratch()
   @exclusivity(unchecked) private var arena: UnsafeMutableRawPointer
   @exclusivity(unchecked) private var rowCapacity = 0
   @exclusivity(unchecked) private var scratchCapacity = 64
@@ -38,7 +40,7 @@ final class Executor {
     dims = .allocate(capacity: max(1, program.types.reduce(0) { $0 + ($1?.rank ?? 0) }))
     thread = .allocate(capacity: 1)
     arena = .allocate(byteCount: 64, alignment: 64)
-    thread.initialize(to: ThreadState(scratch: .allocate(byteCount: 64, alignment: 64), rows: 1, problem: 0))
+    thread.initialize(to: ThreadState(scratch: .allocate(byteCount: 64, alignment: 64), rows: 1, problem: 0, matrices: .passUnretained(matrices)))
 
     var rowDims: [(index: Int, multiple: Int)] = []
     var rowCounts: [(index: Int, multiple: Int)] = []

@@ -69,6 +69,7 @@ struct Call {
   @inline(__always) var scratch: UnsafeMutableRawPointer { thread.pointee.scratch }
   /// Rows of the batch; 1 where nothing depends on rows.
   @inline(__always) var rows: Int { thread.pointee.rows }
+  @inline(__always) var matrices: MatrixScratch { thread.pointee.matrices._withUnsafeGuaranteedRef { $0 } }
   /// Tells that the data cannot be computed with (an index out of range): the run is an error then. The kernel writes something harmless.
   func problem(_ problem: RunProblem) { if thread.pointee.problem == 0 { thread.pointee.problem = problem.rawValue } }
 }
@@ -86,6 +87,8 @@ struct ThreadState {
   var scratch: UnsafeMutableRawPointer
   var rows: Int
   var problem: Int32
+  /// What matrix products work in. The executor owns it.
+  let matrices: Unmanaged<MatrixScratch>
 }
 
 extension RunProblem {

@@ -42,6 +42,9 @@ final class Program: @unchecked Sendable {
   /// Nodes that run, by operator: for people and tests.
   var stepNames: [String] { steps.map { "\(type(of: $0.kernel))" } }
 
+  /// Bytes of intermediate values for each row.
+  var rowBytes: Int { blocks.reduce(0) { $0 + $1.rowBytes } }
+
   /// Compiles all nodes; all problems at once.
   init(_ graph: Graph) throws(ONNXError) {
     var problems: [ONNXError] = []
@@ -90,6 +93,9 @@ final class Program: @unchecked Sendable {
       for input in step.inputs where input >= 0 { if let constant = graph.values.indices.contains(roots[input]) ? graph.values[roots[input]].constant : nil { storage[roots[input]] = .constant(constant) } }
     }
     try plan()
+    guard rowBytes <= ONNXLimits.rowBytesMax, blocks.reduce(0, { $0 + $1.fixedBytes }) <= ONNXLimits.rowBytesMax else {
+      throw ONNXError(place: "graph", reason: "its intermediate values take more than \(ONNXLimits.rowBytesMax) bytes for each row")
+    }
   }
 
   /// Gives each value a block from its first use to its last; of the free blocks the one that fits best.

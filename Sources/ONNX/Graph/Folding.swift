@@ -1,3 +1,4 @@
+internal import Kernels
 internal import Model
 
 /// Computes at load what depends on constants alone.
@@ -43,7 +44,8 @@ enum Folding {
     let state = UnsafeMutableRawPointer.allocate(byteCount: max(64, kernel.stateBytes), alignment: 64)
     state.initializeMemory(as: UInt8.self, repeating: 0, count: kernel.stateBytes)
     defer { state.deallocate() }
-    var thread = ThreadState(scratch: state, rows: 1, problem: 0)
+    let matrices = MatrixScratch()
+    var thread = ThreadState(scratch: state, rows: 1, problem: 0, matrices: .passUnretained(matrices))
     tensors.withUnsafeMutableBufferPointer { tensors in
       operands.withUnsafeMutableBufferPointer { operands in
         withUnsafeMutablePointer(to: &thread) { thread in
@@ -58,7 +60,7 @@ enum Folding {
         }
       }
     }
-    withExtendedLifetime(context) {}
+    withExtendedLifetime((context, matrices)) {}
     if let problem = RunProblem(rawValue: thread.problem) { throw context.error(problem.reason) }
     return results
   }

@@ -19,20 +19,14 @@ final class Graph {
   var outputs: [Int] = []
   var outputNames: [String] = []
   let texts: TextTable
+  /// Exported for one row and made ready for many: a target of Reshape that begins with 1 begins with the rows instead.
+  var isRewritten = false
 
   init(texts: TextTable) { self.texts = texts }
 
   func addValue(_ name: String, type: TensorType? = nil, constant: ConstantTensor? = nil) -> Int {
     values.append(Value(name: name, type: type ?? constant?.type, constant: constant, dimensions: nil))
     return values.count - 1
-  }
-
-  /// How many nodes and outputs use each value.
-  func useCounts() -> [Int] {
-    var counts = [Int](repeating: 0, count: values.count)
-    for node in nodes { for input in node.inputs where input >= 0 { counts[input] += 1 } }
-    for output in outputs { counts[output] += 1 }
-    return counts
   }
 
   /// The node that makes each value; -1: none.
@@ -53,14 +47,6 @@ final class Graph {
     }
     nodes = kept.reversed()
   }
-
-  /// Lets every user of `value` use `other`.
-  func replaceUses(of value: Int, with other: Int) {
-    for index in nodes.indices {
-      for input in nodes[index].inputs.indices where nodes[index].inputs[input] == value { nodes[index].inputs[input] = other }
-    }
-    for index in outputs.indices where outputs[index] == value { outputs[index] = other }
-  }
 }
 
 /// One node: an operator with its operands.
@@ -76,6 +62,8 @@ struct Node {
   var attributes: [String: ONNXAttribute]
   /// For nodes that fusion made: how to run it.
   var kernel: Kernel?
+  /// For nodes of dense layers, which fusion made.
+  var layers: [DenseLayer] = []
 
   var place: String { "node \"\(name)\" (\(operation.domain.isEmpty ? "" : operation.domain + ".")\(operation.name))" }
 }

@@ -20,8 +20,9 @@ struct GraphBuilder {
   static let problemsMax = 100
 
   /// `bind` tells what each input is.
-  static func build(_ model: ONNXModel, bind: (ValueDefinition) throws(ONNXError) -> Binding) throws(ONNXError) -> Graph {
+  static func build(_ model: ONNXModel, isRewritten: Bool = false, bind: (ValueDefinition) throws(ONNXError) -> Binding) throws(ONNXError) -> Graph {
     var builder = GraphBuilder(model: model)
+    builder.graph.isRewritten = isRewritten
     builder.addInputs(bind)
     builder.addNodes()
     builder.addOutputs()
@@ -155,11 +156,7 @@ struct GraphBuilder {
     try settle(inner)
     for (index, value) in node.outputs.enumerated() where value >= 0 {
       let element = halves[index].element
-      if graph.values[inner.outputs[index]].type?.element == element {
-        try settle(CastOperator.node(from: inner.outputs[index], to: value, element, name: node.name))
-      } else {
-        try settle(CastOperator.node(from: inner.outputs[index], to: value, element, name: node.name))
-      }
+      try settle(CastOperator.node(from: inner.outputs[index], to: value, element, name: node.name))
     }
   }
 

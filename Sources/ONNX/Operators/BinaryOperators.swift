@@ -138,3 +138,20 @@ final class IntegerBinaryKernel<T: FixedWidthInteger & BitwiseCopyable>: BinaryK
     }
   }
 }
+
+/// Powers whose base and exponent are of different types.
+final class AnyPowerKernel: Kernel, @unchecked Sendable {
+  override var stateBytes: Int { Broadcasting.stateBytes(inputs: 2) }
+  override func prepare(_ call: Call) { Broadcasting.prepare(call, inputs: 2) }
+
+  override func run(_ call: Call) {
+    let (a, b, y) = (call.input(0), call.input(1), call.output())
+    Broadcasting.forEachRun(call, inputs: 2) { count, start, walk in
+      for index in 0..<count {
+        let base = Conversion.double(a.data, walk.offset(0) + index * walk.step(0), a.element)
+        let exponent = Conversion.double(b.data, walk.offset(1) + index * walk.step(1), b.element)
+        Conversion.store(pow(base, exponent), y.data, start + index, y.element)
+      }
+    }
+  }
+}

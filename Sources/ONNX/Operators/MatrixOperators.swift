@@ -1,12 +1,10 @@
-// Hot where it says Kernel.
-internal import CKernels
 internal import Model
 
 /// MatMul and Gemm: https://onnx.ai/onnx/operators/
 enum MatrixOperators {
-  static let all: [ONNXOperator] = [matMul]
+  static let all: [ONNXOperator] = [matMul, gemm]
 
-  static let matMul = ONNXOperator(
+  private static let matMul = ONNXOperator(
     "MatMul",
     infer: { (node) throws(ONNXError) in
       let a = try node.type(0)
@@ -15,10 +13,9 @@ enum MatrixOperators {
       return [TensorType(a.element, try product(node, a.shape, b.shape))]
     },
     compile: { (node) throws(ONNXError) in
-      switch try node.element(0) {
-      case .float32: return AnyMatMulKernel<Float>()
-      default: throw node.error("does not multiply \(try node.element(0).onnxName)")
-      }
+      if let layer = DenseLayer(node) { return DenseKernel([layer]) }
+      guard let kernel = MatMulMaker().kernel(try node.element(0)) else { throw node.error("does not multiply \(try node.element(0).onnxName)") }
+      return kernel
     })
 
   /// numpy.matmul's rules: the last two dimensions are matrices, one dimension alone is a row on the left and a column on the right.
@@ -31,52 +28,41 @@ enum MatrixOperators {
     else { throw node.error("multiplies \(a.text) and \(b.text)") }
     return batch + rows + columns
   }
-}
 
-/// Any number, plain loops.
-final class AnyMatMulKernel<T: Numeric & BitwiseCopyable>: Kernel, @unchecked Sendable {
-  override func run(_ call: Call) {
-    let (a, b, y) = (call.input(0), call.input(1), call.output())
-    let inner = a.dims[a.rank - 1]
-    let rows = a.rank > 1 ? a.dims[a.rank - 2] : 1
-    let columns = b.rank > 1 ? b.dims[b.rank - 1] : 1
-    guard rows * columns > 0 else { return }
-    let batches = y.count / (rows * columns)
-    for batch in 0..<batches {
-      let p = a.pointer(T.self) + MatrixBatch.offset(batch, a, y, matrix: rows * inner, trailing: (a.rank > 1 ? 1 : 0) + (b.rank > 1 ? 1 : 0))
-      let q = b.pointer(T.self) + MatrixBatch.offset(batch, b, y, matrix: inner * columns, trailing: (a.rank > 1 ? 1 : 0) + (b.rank > 1 ? 1 : 0))
-      let out = y.pointer(T.self) + batch * rows * columns
-      for row in 0..<rows {
-        for column in 0..<columns { out[row * columns + column] = 0 }
-        for place in 0..<inner {
-          let value = p[row * inner + place]
-          for column in 0..<columns { out[row * columns + column] += value * q[place * columns + column] }
-        }
-      }
-    }
+  private struct MatMulMaker: NumberKernelMaker {
+    func make<T: TensorNumber>(_: T.Type) -> Kernel { MatMulKernel<T>() }
   }
-}
 
-/// Where the matrices of a batched product lie.
-enum MatrixBatch {
-  /// The offset of the matrix of `tensor` that makes the output's matrix `batch`; `trailing`: dimensions of the output that are not the batch's.
-  @inline(__always) static func offset(_ batch: Int, _ tensor: Tensor, _ output: Tensor, matrix: Int, trailing: Int) -> Int {
-    var rest = batch
-    var offset = 0
-    var stride = matrix
-    var axis = output.rank - trailing - 1
-    var own = tensor.rank - 3
-    while axis >= 0 {
-      let size = output.dims[axis]
-      let place = rest % size
-      rest /= size
-      if own >= 0 {
-        if tensor.dims[own] != 1 { offset += place * stride }
-        stride *= tensor.dims[own]
+  /// y = alpha A' B' + beta C.
+  private static let gemm = ONNXOperator(
+    "Gemm", attributes: ["alpha", "beta", "transA", "transB"],
+    infer: { (node) throws(ONNXError) in
+      let a = try node.type(0)
+      let b = try node.type(1)
+      guard a.element == b.element, a.element.isNumber else { throw node.error("multiplies \(a.element.onnxName) and \(b.element.onnxName)") }
+      guard a.rank == 2, b.rank == 2 else { throw node.error("multiplies \(a.shape.text) and \(b.shape.text)") }
+      let (transA, transB) = (try node.flag("transA"), try node.flag("transB"))
+      guard a.shape[transA ? 0 : 1] == b.shape[transB ? 1 : 0] else { throw node.error("multiplies \(a.shape.text) and \(b.shape.text)") }
+      let shape = [a.shape[transA ? 1 : 0], b.shape[transB ? 0 : 1]]
+      if node.hasInput(2) {
+        let c = try node.type(2)
+        guard c.element == a.element, let sum = shape.broadcast(with: c.shape), sum == shape else { throw node.error("adds \(c) to \(shape.text)") }
       }
-      axis -= 1
-      own -= 1
-    }
-    return offset
+      return [TensorType(a.element, shape)]
+    },
+    compile: { (node) throws(ONNXError) in
+      if let layer = DenseLayer(node) { return DenseKernel([layer]) }
+      let maker = GemmMaker(
+        transA: try node.flag("transA"), transB: try node.flag("transB"), alpha: try node.float("alpha", 1), beta: try node.float("beta", 1))
+      guard let kernel = maker.kernel(try node.element(0)) else { throw node.error("does not multiply \(try node.element(0).onnxName)") }
+      return kernel
+    })
+
+  private struct GemmMaker: NumberKernelMaker {
+    let transA: Bool
+    let transB: Bool
+    let alpha: Float
+    let beta: Float
+    func make<T: TensorNumber>(_: T.Type) -> Kernel { GemmKernel<T>(transA: transA, transB: transB, alpha: alpha, beta: beta) }
   }
 }

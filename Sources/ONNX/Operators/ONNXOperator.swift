@@ -54,7 +54,7 @@ struct ONNXOperator: Sendable {
 enum OperatorRegistry {
   /// Lists are kept beside the operators: add yours to one of them.
   private static let all: [ONNXOperator] =
-    ArithmeticOperators.all + MatrixOperators.all + ShapeOperators.all + CastOperator.all
+    ArithmeticOperators.all + UnaryOperators.all + VariadicOperators.all + NormalizationOperators.all + MatrixOperators.all + ShapeOperators.all + CastOperator.all
 
   private static let byName: [String: ONNXOperator] = Dictionary(all.map { (key($0.domain, $0.name), $0) }, uniquingKeysWith: { _, second in second })
 

@@ -62,7 +62,7 @@ extension ModelReader {
 
     if isExternal {
       guard let external else { throw error("its contents lie in another file (external data), which bytes alone do not give") }
-      let (found, keeper) = try external.bytes(keys, byteCount: byteCount, place: where_)
+      let (found, keeper) = try external.bytes(keys, element: element, sizes: sizes, byteCount: byteCount, place: where_)
       return (name, ConstantTensor(element: element, sizes: sizes, bytes: found, owner: keeper))
     }
     if element == .text {

@@ -4,8 +4,8 @@ internal import Model
 struct ModelReader {
   /// Kept by every borrowed tensor.
   let owner: AnyObject
-  /// Reads tensors that lie in files of their own; nil: refused.
-  let external: ExternalData?
+  /// Gives tensors that lie elsewhere; nil: refused.
+  let external: TensorSource?
   /// Texts of string tensors and attributes, by hash.
   let texts: TextTable
 
@@ -164,7 +164,8 @@ struct ModelReader {
     case 1: return (name, .float(float))
     case 2: return (name, .int(int))
     case 3:
-      texts.add(string)
+      // Others are names of modes.
+      if name.contains("string") { texts.add(string) }
       return (name, .string(string))
     case 4:
       guard let tensor else { throw reader.error("attribute \(name) has no tensor") }

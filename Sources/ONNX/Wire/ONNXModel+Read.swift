@@ -1,4 +1,5 @@
 internal import Foundation
+internal import Model
 
 extension ONNXModel {
   /// Reads a model from bytes, which are copied. External data is refused: it needs a folder.
@@ -19,7 +20,7 @@ extension ONNXModel {
     return try read(borrowing: file.bytes, owner: file, external: ExternalData(folder: folder.isEmpty ? "." : folder))
   }
 
-  private static func read(borrowing bytes: UnsafeRawBufferPointer, owner: AnyObject, external: ExternalData?) throws(ONNXError) -> ONNXModel {
+  private static func read(borrowing bytes: UnsafeRawBufferPointer, owner: AnyObject, external: TensorSource?) throws(ONNXError) -> ONNXModel {
     try ModelReader(owner: owner, external: external, texts: TextTable()).model(bytes)
   }
 }
@@ -64,13 +65,15 @@ final class MappedFile: @unchecked Sendable {
 }
 
 /// Tensors that lie in files beside the model (TensorProto.external_data).
-final class ExternalData {
+final class ExternalData: TensorSource {
   private let folder: String
   private var files: [String: MappedFile] = [:]
 
   init(folder: String) { self.folder = folder }
 
-  func bytes(_ keys: [String: String], byteCount: Int, place: String) throws(ONNXError) -> (UnsafeRawBufferPointer, AnyObject) {
+  override func bytes(
+    _ keys: [String: String], element: TensorElement, sizes: [Int], byteCount: Int, place: String
+  ) throws(ONNXError) -> (UnsafeRawBufferPointer, AnyObject) {
     func error(_ reason: String) -> ONNXError { ONNXError(place: place, reason: "external data: \(reason)") }
     guard let location = keys["location"], !location.isEmpty else { throw error("no location") }
     let parts = location.split(separator: "/", omittingEmptySubsequences: false)

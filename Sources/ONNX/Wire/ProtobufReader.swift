@@ -14,6 +14,9 @@ struct ProtobufReader {
     self.place = place
   }
 
+  /// Bytes read so far.
+  var position: Int { offset }
+
   struct Field {
     let number: Int
     let wire: UInt8
