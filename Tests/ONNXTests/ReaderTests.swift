@@ -8,7 +8,7 @@ import Testing
   @Test func definitionsAreRead() throws {
     let model = try ServedGraphTests.perceptron().read()
     #expect(model.producer == "tests" && model.operatorSets[""] == 14 && model.operatorSets["ai.onnx.ml"] == 3)
-    #expect(model.graph.nodes.count == 12 && model.graph.nodes[1].operation == "Gemm")
+    #expect(model.graph.nodes.count == 13 && model.graph.nodes[1].operation == "Gemm")
     #expect(model.graph.inputs.map(\.name) == ["x"] && model.graph.inputs[0].sizes == [.named("N"), .fixed(6)])
     #expect(model.graph.initializers.first { $0.name == "w0" }?.tensor.sizes == [9, 6])
   }

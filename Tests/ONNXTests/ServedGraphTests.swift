@@ -1,3 +1,4 @@
+import AllocationThresholds
 import Families
 import Kernels
 import Model
@@ -62,7 +63,7 @@ import Testing
     let fused = try ONNXGraphModel(model: model)
     let plain = try ONNXGraphModel(model: model, options: ONNXOptions(isFusing: false))
     #expect(fused.stepNames == ["FloatBinaryKernel", "DenseKernel"])
-    #expect(plain.stepNames.count == 12)
+    #expect(plain.stepNames.count == 13)
     #expect(!fused.isRowByRow && fused.denseRowBytes == 24 && fused.outputs == [OutputTensor(name: "y", shape: [2])])
     var numbers = Numbers(seed: 3)
     for rows in [1, 3, 70] {
@@ -109,6 +110,16 @@ import Testing
     let alone = try ONNXGraphModel(model: try maker.read())
     #expect(alone.isRowByRow && alone.rowByRowReason.contains("node_r"))
     #expect(Self.score(alone.makeScorer(rowsMax: 1), Self.batch(alone, [[1, 0, 0, 1], [1, 1, 2, 2]])) == [1, 2, 3, 4, 4, 6, 8, 12])
+  }
+
+  @Test(.enabled(if: AllocationThresholds.areCounted), arguments: [true, false]) func batchesAllocateNothing(isFusing: Bool) throws {
+    let model = try ONNXGraphModel(model: try Self.perceptron().read(), options: ONNXOptions(isFusing: isFusing))
+    let scorer = model.makeScorer(rowsMax: 8)
+    var numbers = Numbers(seed: 13)
+    let batches = [1, 5, 8].map { count in Self.batch(model, (0..<count).map { _ in numbers.floats(6) }) }
+    for batch in batches { scorer.score(batch) }
+    let allocations = AllocationThresholds.ofThread { for index in 0..<100 { scorer.score(batches[index % 3]) } }
+    #expect(allocations <= (try #require(try AllocationThresholds()["onnx.score.100-batches"])))
   }
 
   @Test func severalInputsAndChainsOfShapes() throws {
@@ -159,6 +170,20 @@ import Testing
     var numbers = Numbers(seed: 2)
     let rows = (0..<3).map { _ in numbers.floats(600) }
     #expect(Self.score(back.makeScorer(rowsMax: 3), Self.batch(back, rows)) == Self.score(model.makeScorer(rowsMax: 3), Self.batch(model, rows)))
+  }
+
+  @Test(arguments: [MatrixPrecision.bfloat16, .int8]) func layersInNarrowNumbers(precision: MatrixPrecision) throws {
+    let onnx = try Self.perceptron().read()
+    let exact = try ONNXGraphModel(model: onnx)
+    let writer = BundleWriter(manifest: BundleManifest(name: "p", family: "onnx", outputs: exact.outputs))
+    try ONNXGraphModel(model: onnx, options: ONNXOptions(precision: precision)).write(into: writer)
+    let narrow = try ONNXGraphModel(bundle: try writer.encoded().withUnsafeBytes { try ModelBundle.read($0) })
+    #expect(narrow.options.precision == precision)
+    var numbers = Numbers(seed: 17)
+    let rows = (0..<20).map { _ in numbers.floats(6) }
+    let (a, b) = (Self.score(exact.makeScorer(rowsMax: 20), Self.batch(exact, rows)), Self.score(narrow.makeScorer(rowsMax: 20), Self.batch(narrow, rows)))
+    #expect(a != b)
+    for (x, y) in zip(a, b) { #expect(abs(x - y) < 0.05) }
   }
 
   @Test func allProblemsAreToldAtOnce() throws {

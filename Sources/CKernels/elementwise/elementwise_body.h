@@ -169,43 +169,43 @@ void MR_NAME(mr_affine)(size_t rows, size_t columns, const float *x, const float
   }
 }
 
-// Sums run in 16 lanes, so that they vectorize in one fixed order.
+// Sums run in 16 lanes, in one fixed order on every instruction set.
 #define MR_LANES 16
+typedef float mr_lanes __attribute__((vector_size(MR_LANES * sizeof(float))));
 
-MR_INLINE float mr_lanes_sum(const float *lanes) {
+MR_INLINE float mr_lanes_sum(const mr_lanes *lanes) {
   float sum8[8], sum4[4];
-  for (int i = 0; i < 8; i += 1) sum8[i] = lanes[i] + lanes[i + 8];
+  for (int i = 0; i < 8; i += 1) sum8[i] = (*lanes)[i] + (*lanes)[i + 8];
   for (int i = 0; i < 4; i += 1) sum4[i] = sum8[i] + sum8[i + 4];
   return (sum4[0] + sum4[2]) + (sum4[1] + sum4[3]);
-}
-
-MR_INLINE float mr_row_sum(const float *x, size_t count) {
-  float lanes[MR_LANES] = {0};
-  size_t i = 0;
-  for (; i + MR_LANES <= count; i += MR_LANES)
-    for (int l = 0; l < MR_LANES; l += 1) lanes[l] += x[i + l];
-  float sum = mr_lanes_sum(lanes);
-  for (; i < count; i += 1) sum += x[i];
-  return sum;
 }
 
 void MR_NAME(mr_layer_norm)(size_t rows, size_t columns, const float *x, const float *scale, const float *bias, float epsilon,
                             float *y, float *means, float *inverses) {
   for (size_t r = 0; r < rows; r += 1, x += columns, y += columns) {
-    float mean = mr_row_sum(x, columns) / (float)columns;
-    float lanes[MR_LANES] = {0};
+    mr_lanes lanes = {0};
     size_t i = 0;
-    for (; i + MR_LANES <= columns; i += MR_LANES)
-      for (int l = 0; l < MR_LANES; l += 1) {
-        float d = x[i + l] - mean;
-        lanes[l] += d * d;
-      }
-    float sum = mr_lanes_sum(lanes);
+    for (; i + MR_LANES <= columns; i += MR_LANES) {
+      mr_lanes values;
+      memcpy(&values, x + i, sizeof values);
+      lanes += values;
+    }
+    float sum = mr_lanes_sum(&lanes);
+    for (; i < columns; i += 1) sum += x[i];
+    float mean = sum / (float)columns;
+    lanes = (mr_lanes){0};
+    for (i = 0; i + MR_LANES <= columns; i += MR_LANES) {
+      mr_lanes d;
+      memcpy(&d, x + i, sizeof d);
+      d -= mean;
+      lanes += d * d;
+    }
+    sum = mr_lanes_sum(&lanes);
     for (; i < columns; i += 1) {
       float d = x[i] - mean;
       sum += d * d;
     }
-    float inverse = 1.0f / sqrtf(sum / (float)columns + epsilon);
+    float inverse = 1.0f / __builtin_elementwise_sqrt(sum / (float)columns + epsilon);
     if (means) means[r] = mean;
     if (inverses) inverses[r] = inverse;
     if (bias) {

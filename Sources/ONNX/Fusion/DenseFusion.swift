@@ -8,7 +8,7 @@ enum DenseFusion {
     "Dense", domain: "millrace", infer: { (node) throws(ONNXError) in throw node.error("is made by fusion only") },
     compile: { (node) throws(ONNXError) in
       guard !node.node.layers.isEmpty else { throw node.error("has no layers") }
-      return DenseKernel(node.node.layers)
+      return DenseKernel(node.node.layers, precision: node.graph.precision)
     })
 
   static func apply(to graph: Graph) {

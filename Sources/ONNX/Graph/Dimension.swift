@@ -1,6 +1,6 @@
 /// One dimension of a value: a number, or a multiple of the number of rows of the batch.
 public struct Dimension: Sendable, Equatable, CustomStringConvertible {
-  /// The number, or how many for each row. Never negative.
+  /// The number, or how many for each row. Negative in arithmetic only, never in a shape.
   public let multiple: Int
   public let isRows: Bool
 

@@ -1,3 +1,4 @@
+internal import Kernels
 internal import Model
 
 /// A graph while it is being made ready: values and nodes by index. One thread.
@@ -19,6 +20,8 @@ final class Graph {
   var outputs: [Int] = []
   var outputNames: [String] = []
   let texts: TextTable
+  /// Of layers with constant weights.
+  var precision = MatrixPrecision.float32
   /// Exported for one row and made ready for many: a target of Reshape that begins with 1 begins with the rows instead.
   var isRewritten = false
 
@@ -36,13 +39,17 @@ final class Graph {
     return producers
   }
 
-  /// Removes nodes of which nothing is used.
+  /// Removes nodes of which nothing is used when the graph runs.
   func removeDeadNodes() {
     var isUsed = [Bool](repeating: false, count: values.count)
     for output in outputs { isUsed[output] = true }
     var kept: [Node] = []
     for node in nodes.reversed() where node.outputs.contains(where: { $0 >= 0 && isUsed[$0] }) {
-      for input in node.inputs where input >= 0 { isUsed[input] = true }
+      for (index, input) in node.inputs.enumerated() where input >= 0 {
+        // What must be known at load and is, be it as a multiple of the rows, is not computed again by each run.
+        if node.operation.constantInputs.contains(index), values[input].constant == nil, values[input].dimensions != nil { continue }
+        isUsed[input] = true
+      }
       kept.append(node)
     }
     nodes = kept.reversed()

@@ -194,6 +194,7 @@ extension NodeContext {
     guard types.count >= node.outputs.count else { throw error("has \(node.outputs.count) outputs, of which \(types.count) are supported") }
     for type in types {
       guard type.rank <= ONNXLimits.rankMax else { throw error("\(type.rank) dimensions, of at most \(ONNXLimits.rankMax)") }
+      guard type.shape.allSatisfy({ $0.multiple >= 0 }) else { throw error("a negative dimension in \(type.shape.text)") }
       _ = try elementCount(type.shape)
     }
     return types

@@ -1,5 +1,7 @@
+internal import Dispatch
 internal import Kernels
 internal import Model
+internal import Synchronization
 
 /// A product with constant weights, what is added to it and what is applied to it: as nodes of a graph say it, before it is packed.
 struct DenseLayer {
@@ -57,7 +59,7 @@ struct DenseLayer {
     bias = bias.map { zip($0, vector).map { $0 * $1 } }
   }
 
-  func packed(precision: MatrixPrecision = .float32) -> PackedMatrix {
+  func packed(precision: MatrixPrecision) -> PackedMatrix {
     func pack(_ pointer: UnsafePointer<Float>) -> PackedMatrix {
       PackedMatrix(
         weights: pointer, isTransposed: isTransposed, bias: bias, inputs: inputs, outputs: outputs, activation: activation, precision: precision)
@@ -71,6 +73,23 @@ struct DenseLayer {
       for input in 0..<inputs { scaled[isTransposed ? input * outputs + output : output * inputs + input] *= scale[output] }
     }
     return pack(scaled)
+  }
+}
+
+extension DenseLayer {
+  /// From so many bytes of weights on, layers are packed side by side.
+  private static let parallelBytesMin = 1 << 24
+
+  static func packed(_ layers: [DenseLayer], precision: MatrixPrecision) -> [PackedMatrix] {
+    guard layers.count > 1, layers.reduce(0, { $0 + $1.weights.bytes.count }) >= parallelBytesMin else {
+      return layers.map { $0.packed(precision: precision) }
+    }
+    let results = Mutex<[Int: PackedMatrix]>([:])
+    DispatchQueue.concurrentPerform(iterations: layers.count) { index in
+      let matrix = layers[index].packed(precision: precision)
+      results.withLock { $0[index] = matrix }
+    }
+    return results.withLock { results in layers.indices.compactMap { results[$0] } }
   }
 }
 

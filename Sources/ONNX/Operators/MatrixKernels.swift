@@ -9,8 +9,8 @@ final class DenseKernel: Kernel, @unchecked Sendable {
   private let chain: DenseChain?
   let layerCount: Int
 
-  init(_ layers: [DenseLayer], precision: MatrixPrecision = .float32) {
-    let packed = layers.map { $0.packed(precision: precision) }
+  init(_ layers: [DenseLayer], precision: MatrixPrecision) {
+    let packed = DenseLayer.packed(layers, precision: precision)
     precondition(!packed.isEmpty, "no layers")
     matrix = packed[0]
     chain = packed.count > 1 ? DenseChain(layers: packed) : nil

@@ -13,7 +13,7 @@ enum MatrixOperators {
       return [TensorType(a.element, try product(node, a.shape, b.shape))]
     },
     compile: { (node) throws(ONNXError) in
-      if let layer = DenseLayer(node) { return DenseKernel([layer]) }
+      if let layer = DenseLayer(node) { return DenseKernel([layer], precision: node.graph.precision) }
       guard let kernel = MatMulMaker().kernel(try node.element(0)) else { throw node.error("does not multiply \(try node.element(0).onnxName)") }
       return kernel
     })
@@ -51,7 +51,7 @@ enum MatrixOperators {
       return [TensorType(a.element, shape)]
     },
     compile: { (node) throws(ONNXError) in
-      if let layer = DenseLayer(node) { return DenseKernel([layer]) }
+      if let layer = DenseLayer(node) { return DenseKernel([layer], precision: node.graph.precision) }
       let maker = GemmMaker(
         transA: try node.flag("transA"), transB: try node.flag("transB"), alpha: try node.float("alpha", 1), beta: try node.float("beta", 1))
       guard let kernel = maker.kernel(try node.element(0)) else { throw node.error("does not multiply \(try node.element(0).onnxName)") }

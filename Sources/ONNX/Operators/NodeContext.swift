@@ -47,12 +47,13 @@ struct NodeContext {
     return integers
   }
 
-  /// What an integer input holds, where entries may depend on the rows (the end of a chain of Shape, Gather, Concat, …).
+  /// What an integer input holds, where entries may depend on the rows (the end of a chain of Shape, Gather, Concat, …). Entries may be negative:
+  /// the -1 of a target of Reshape.
   func dimensions(_ index: Int) -> [Dimension]? {
     guard hasInput(index) else { return nil }
     let value = graph.values[node.inputs[index]]
     if let dimensions = value.dimensions { return dimensions }
-    guard let constant = value.constant, constant.count <= 1024, let integers = constant.integers, integers.allSatisfy({ $0 >= 0 }) else { return nil }
+    guard let constant = value.constant, constant.count <= 1024, let integers = constant.integers else { return nil }
     return integers.map { Dimension($0) }
   }
 

@@ -27,7 +27,14 @@ enum ShapeOperators {
         }
         if node.graph.isRewritten, known.first == 1, input.shape.first == .rows() { target[0] = .rows() }
       } else if let known = node.dimensions(1) {
-        target = known
+        // The end of a chain that says [rows, -1].
+        for (axis, size) in known.enumerated() {
+          if size == Dimension(-1) {
+            guard open == nil else { throw node.error("shape \(known.text) is open in more than one dimension") }
+            open = axis
+          }
+          target.append(size == Dimension(-1) ? Dimension(1) : size)
+        }
       } else {
         throw node.error("its shape must be known at load")
       }

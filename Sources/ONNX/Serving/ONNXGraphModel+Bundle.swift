@@ -1,5 +1,6 @@
 public import Bundles
 internal import Families
+internal import Kernels
 internal import Model
 
 extension ONNXGraphModel {
@@ -11,9 +12,13 @@ extension ONNXGraphModel {
   public convenience init(bundle: ModelBundle) throws(BundleError) {
     try bundle.manifest.require(family: "onnx", versionMax: Self.bundleVersion)
     let bytes = try bundle.bytes(Self.modelSection)
+    let text = bundle.manifest.parameters["precision"]?.string ?? MatrixPrecision.float32.name
+    guard let precision = MatrixPrecision.allCases.first(where: { $0.name == text }) else {
+      throw BundleError(place: "manifest.parameters.precision", reason: "\"\(text)\" is none of \(MatrixPrecision.allCases.map(\.name))")
+    }
     do throws(ONNXError) {
       let model = try ModelReader(owner: bundle, external: BundleTensors(bundle), texts: TextTable()).model(bytes)
-      try self.init(model: model)
+      try self.init(model: model, options: ONNXOptions(precision: precision))
     } catch {
       throw BundleError(place: "section \"\(Self.modelSection)\": \(error.place)", reason: error.description)
     }
@@ -27,6 +32,7 @@ extension ONNXGraphModel {
     }
     writer.manifest.family = "onnx"
     writer.manifest.familyVersion = Self.bundleVersion
+    if options.precision != .float32 { writer.manifest.parameters["precision"] = .text(options.precision.name) }
     if writer.manifest.inputs.isEmpty { writer.manifest.inputs = inputs }
     if writer.manifest.outputs.isEmpty { writer.manifest.outputs = outputs }
     let stripped = try ModelStripper.strip(model.bytes, isLarge: isLarge)
@@ -34,6 +40,17 @@ extension ONNXGraphModel {
     for (index, initializer) in model.graph.initializers.enumerated() where isLarge[index] {
       let tensor = initializer.tensor
       writer.add(ModelStripper.section(index), element: tensor.element, shape: tensor.sizes, bytes: tensor.bytes, owner: tensor)
+    }
+  }
+}
+
+extension MatrixPrecision {
+  /// As manifests write it.
+  var name: String {
+    switch self {
+    case .float32: "float32"
+    case .bfloat16: "bfloat16"
+    case .int8: "int8"
     }
   }
 }

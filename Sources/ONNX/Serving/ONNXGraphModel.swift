@@ -9,6 +9,7 @@ public import Model
 /// number of rows (it mixes rows, say), runs row by row: see `isRowByRow` and `rowByRowReason`.
 public final class ONNXGraphModel: LoadedModel, @unchecked Sendable {
   public let model: ONNXModel
+  public let options: ONNXOptions
   let program: Program
   /// Whether each row is computed by itself, as a batch of one.
   public let isRowByRow: Bool
@@ -27,6 +28,7 @@ public final class ONNXGraphModel: LoadedModel, @unchecked Sendable {
   public init(model: ONNXModel, options: ONNXOptions = ONNXOptions()) throws(ONNXError) {
     let prepared = try Prepared(model, options: options)
     self.model = model
+    self.options = options
     program = prepared.program
     isRowByRow = prepared.isRowByRow
     rowByRowReason = prepared.reason
@@ -36,9 +38,6 @@ public final class ONNXGraphModel: LoadedModel, @unchecked Sendable {
   }
 
   public override func makeScorer(rowsMax: Int) -> Scorer { ONNXScorer(self, rowsMax: rowsMax) }
-
-  /// Bytes of a dense row: all inputs, one after the other, each aligned to its elements.
-  public var denseRowBytes: Int { inputs.map { $0.offset + $0.count * $0.element.bytes }.max() ?? 0 }
 }
 
 /// A graph made ready for rows, one way or the other.

@@ -6,6 +6,7 @@ public import Model
 public final class ONNXScorer: Scorer {
   private let graph: ONNXGraphModel
   private let executor: Executor
+  private let denseRowBytes: Int
   private let inputCount: Int
   private let outputCount: Int
   /// Of each input: bytes in a row, where they begin in a dense row, and the copy that the executor reads.
@@ -41,6 +42,7 @@ public final class ONNXScorer: Scorer {
     let least = min(Self.chunkRowsMin, Self.chunkBytesMax / rowBytes)
     chunkRows = graph.isRowByRow ? 1 : max(1, least, Self.chunkBytes / rowBytes)
     executor = Executor(graph.program, rowsMax: min(max(1, rowsMax), chunkRows))
+    denseRowBytes = graph.denseRowBytes
     inputCount = graph.inputs.count
     outputCount = graph.outputs.count
     inputs = .allocate(capacity: max(1, inputCount))
@@ -85,8 +87,8 @@ public final class ONNXScorer: Scorer {
     if rows > rowCapacity { reserve(rows: rows) }
     let chunk = min(rows, chunkRows)
     if chunk > inputCapacity { growInputs(rows: chunk) }
-    guard let dense = batch.dense, batch.denseRowBytes >= graph.denseRowBytes else {
-      preconditionFailure("dense rows of \(batch.denseRowBytes) bytes where \(graph.denseRowBytes) are due")
+    guard let dense = batch.dense, batch.denseRowBytes >= denseRowBytes else {
+      preconditionFailure("dense rows of \(batch.denseRowBytes) bytes where \(denseRowBytes) are due")
     }
     var first = 0
     while first < rows {
