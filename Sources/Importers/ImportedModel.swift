@@ -1,4 +1,3 @@
-public import Bundles
 public import Families
 public import Model
 
@@ -73,25 +72,6 @@ public struct ImportedModel: Sendable, Equatable {
         throw ImportError(place: "weights", reason: error.reason)
       }
     }
-  }
-
-  /// Says in a manifest where the model came from and what its categories are called: `source`, and under `import` the objective, the notes
-  /// and for each feature with names its column, number and names in the order of codes.
-  public func describe(in manifest: inout BundleManifest) {
-    manifest.source = manifest.source ?? BundleManifest.Source(tool: tool)
-    manifest.source?.tool = tool
-    manifest.source?.toolVersion = toolVersion
-    var told: [String: JSONValue] = ["objective": JSONValue(objective)]
-    if !notes.isEmpty { told["notes"] = JSONValue(notes) }
-    if !categories.isEmpty {
-      told["categories"] = .array(
-        categories.map { column in
-          var entry: [String: JSONValue] = ["feature": JSONValue(column.feature), "names": JSONValue(column.names)]
-          if featureNames.indices.contains(column.feature) { entry["column"] = JSONValue(featureNames[column.feature]) }
-          return .object(entry)
-        })
-    }
-    manifest.others["import"] = .object(told)
   }
 
   /// The forest; nil for other families.

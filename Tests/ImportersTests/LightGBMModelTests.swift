@@ -1,4 +1,3 @@
-import Bundles
 import Families
 import Model
 import Testing
@@ -79,6 +78,16 @@ import Testing
     #expect(ensemble.sums(row: [0.75, 0]) == [-0.375])
   }
 
+  /// One node reached twice, another not at all, every leaf once: the counts are those of a tree.
+  @Test func aNodeOfTwoParentsIsRefused() {
+    let text = Self.text.replacing("num_leaves=3", with: "num_leaves=5").replacing("num_cat=1", with: "num_cat=0")
+      .replacing("split_feature=0 1", with: "split_feature=0 0 0 0").replacing("threshold=0.5 0", with: "threshold=1 2 3 4")
+      .replacing("decision_type=10 1", with: "decision_type=2 2 2 2").replacing("leaf_value=0.25 -0.5 1e-3", with: "leaf_value=1 2 3 4 5")
+      .replacing("left_child=1 -1", with: "left_child=1 -1 -3 -4").replacing("right_child=-2 -3", with: "right_child=1 -2 3 -5")
+    let error = #expect(throws: ImportError.self) { try LightGBMModel.read(text) }
+    #expect(error?.reason.contains("node 1 is reached twice") == true, "\(error?.description ?? "")")
+  }
+
   @Test func linesMayEndAsOnWindows() throws {
     let windows = Self.text.replacing("\n", with: "\r\n")
     #expect(try LightGBMModel.read(windows) == LightGBMModel.read(Self.text))
@@ -91,18 +100,6 @@ import Testing
     let model = try LightGBMModel.read(lost)
     #expect(model.categories == [])
     #expect(model.notes.count == 1)
-  }
-
-  @Test func theManifestTellsNamesAndObjective() throws {
-    let model = try LightGBMModel.read(Self.text)
-    let writer = BundleWriter(manifest: BundleManifest(name: "m", version: 1, family: "trees", outputs: model.outputs))
-    model.describe(in: &writer.manifest)
-    #expect(writer.manifest.source?.tool == "LightGBM")
-    #expect(
-      writer.manifest.others["import"] == [
-        "objective": "binary",
-        "categories": [["feature": 1, "column": "carrier", "names": ["AA", "B\"6", "7"]]],
-      ])
   }
 
   /// LightGBM leaves tiny values out of rows, so that trees see a zero.

@@ -70,6 +70,7 @@ struct LightGBMTreeBuilder {
   private var rights: [Int] = []
   private var boundaries: [Int] = []
   private var pending: [Int32] = []
+  private var isReached: [Bool] = []
 
   mutating func append(_ tree: LightGBMTreeLines, output: Int, to ensemble: inout TreeEnsemble) throws(ImportError) {
     guard !tree.isLinear else {
@@ -180,31 +181,30 @@ struct LightGBMTreeBuilder {
   /// Every node and leaf is reached exactly once from the root.
   private mutating func checkShape(_ tree: LightGBMTreeLines, _ nodes: ArraySlice<TreeEnsemble.Node>) throws(ImportError) {
     let first = nodes.startIndex
-    var reached = 0
+    // The nodes, then the leaves.
+    isReached.removeAll(keepingCapacity: true)
+    isReached.append(contentsOf: repeatElement(false, count: 2 * nodes.count + 1))
+    isReached[0] = true
     pending.removeAll(keepingCapacity: true)
     pending.append(0)
+    var reached = 1
     while let node = pending.popLast() {
-      reached += 1
-      // A node that is reached twice makes this count too large before it makes the walk endless.
-      guard reached <= nodes.count else { break }
       let made = nodes[first + Int(node)]
-      if made.left >= 0 { pending.append(made.left) }
-      if made.right >= 0 { pending.append(made.right) }
-    }
-    var leaves = [Bool](repeating: false, count: nodes.count + 1)
-    var leavesReached = 0
-    for made in nodes {
-      for child in [made.left, made.right] where child < 0 {
-        let leaf = Int(~child)
-        if !leaves[leaf] { leavesReached += 1 }
-        leaves[leaf] = true
+      for child in [made.left, made.right] {
+        let place = child >= 0 ? Int(child) : nodes.count + Int(~child)
+        guard !isReached[place] else { throw notATree(tree, nodes.count, "\(child >= 0 ? "node \(child)" : "leaf \(~child)") is reached twice") }
+        isReached[place] = true
+        reached += 1
+        if child >= 0 { pending.append(child) }
       }
     }
-    guard reached == nodes.count, leavesReached == nodes.count + 1 else {
-      throw ImportError(
-        place: "line \(tree.leftChild.line), \(tree.name), left_child and right_child",
-        reason: "not a tree: each of \(nodes.count) nodes and \(nodes.count + 1) leaves must be reached once from the first node")
-    }
+    guard reached == isReached.count else { throw notATree(tree, nodes.count, "\(isReached.count - reached) are never reached") }
+  }
+
+  private func notATree(_ tree: LightGBMTreeLines, _ count: Int, _ reason: String) -> ImportError {
+    ImportError(
+      place: "line \(tree.leftChild.line), \(tree.name), left_child and right_child",
+      reason: "not a tree of \(count) nodes and \(count + 1) leaves: \(reason)")
   }
 
   private func child(

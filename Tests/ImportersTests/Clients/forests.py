@@ -349,6 +349,7 @@ def main():
         wanted = options.kinds.split(",")
         kinds = [kind for kind in kinds if "/".join(kind) in wanted or kind[0] in wanted]
     count = options.each * len(kinds) if options.each else options.models or len(kinds)
+    failures = []
     os.makedirs(options.folder, exist_ok=True)
     with open(os.path.join(options.folder, "cases.txt"), "w") as cases:
         for index in range(count):
@@ -358,14 +359,22 @@ def main():
             # A model of one kind does not depend on which others are made.
             key = [options.seed, index // len(kinds)] + list(f"{library}/{kind}".encode())
             train = train_lightgbm if library == "lightgbm" else train_xgboost
-            file, rows, raw, answers, double = train(kind, np.random.default_rng(key), path)
+            for attempt in range(20):
+                # Some data a library cannot learn from at all: no column that splits, say. Then from other data.
+                try:
+                    file, rows, raw, answers, double = train(kind, np.random.default_rng(key + [attempt]), path)
+                    break
+                except (lightgbm.basic.LightGBMError, xgboost.core.XGBoostError) as error:
+                    failures.append(f"{name}: {error}")
+            else:
+                sys.exit("\n".join(failures[-20:]))
             raw = np.asarray(raw, dtype=np.float64).reshape(len(rows), -1)
             answers = np.asarray(answers, dtype=np.float64).reshape(len(rows), -1)
             for suffix, values in (("rows", rows), ("raw", raw), ("answers", answers)):
                 np.ascontiguousarray(values, dtype="<f8").tofile(f"{path}.{suffix}")
             cases.write(
                 f"{name} {library}/{kind} {os.path.basename(file)} {len(rows)} {rows.shape[1]} {raw.shape[1]} {answers.shape[1]} {'double' if double else '-'}\n")
-    print(f"{count} models of {len(kinds)} kinds")
+    print(f"{count} models of {len(kinds)} kinds; {len(failures)} sets of data that could not be learned from")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 import Bundles
 import CKernels
 import Families
+import Model
 import ModelStore
 
 /// A bundle's bytes: opened, checked, loaded by its family and scored with. Once as they are, and once with the checksums of header,
