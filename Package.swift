@@ -133,9 +133,9 @@ let package = Package(
     tests("MillraceClient", ["MillraceClient", "RPC", "Events", "Model", "Telemetry", logging, nioCore, nioPosix], exclude: ["golden"]),
     tests("Endpoint", [
       "Endpoint", "MillraceClient", "RPC", "Operations", "Serving", "Training", "Kafka", "EmbeddedBroker", "Learning", "UpdateLog", "Events", "Model",
-      "CMessages", "Telemetry", "AllocationThresholds", "ChildProcesses", logging, hummingbird, hummingbirdTesting, nioCore, nioPosix,
+      "CMessages", "Telemetry", "AllocationThresholds", "ChildProcesses", "ModelStore", "Families", "Bundles", logging, hummingbird, hummingbirdTesting, nioCore, nioPosix,
     ], exclude: ["Clients"]),
-    tests("Serving", ["AllocationThresholds", "Serving", "Training", "Kafka", "EmbeddedBroker", "Learning", "UpdateLog", "Events", "Model", "Telemetry", logging]),
+    tests("Serving", ["AllocationThresholds", "Serving", "ModelStore", "Families", "Bundles", "Training", "Kafka", "EmbeddedBroker", "Learning", "UpdateLog", "Events", "Model", "Telemetry", logging]),
     tests("Training", ["Training", "Kafka", "EmbeddedBroker", "Learning", "Events", "Model", "Telemetry", logging]),
     tests("Operations", ["Operations", "Settings", "Model", "Telemetry", logging, hummingbird, hummingbirdTesting, unixSignals, nioCore]),
     tests("LoadTest", ["LoadTest", "MillraceClient", "RPC", "Kafka", "EmbeddedBroker", "Model", "Events", "Settings", "Telemetry", logging]),

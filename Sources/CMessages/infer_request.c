@@ -607,6 +607,7 @@ static mr_status finish(mr_infer_reader *reader, mr_infer_request *request, uint
                                 : take_contents(&reader->limits, tensor, i, problem);
     if (status != MR_STATUS_OK) return status;
   }
+  request->values = values;
   if (request->rows == 0) return mr_fail(problem, MR_STATUS_SHAPE, "inputs", 6, "the request has no rows");
   return MR_STATUS_OK;
 }

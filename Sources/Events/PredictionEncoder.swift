@@ -106,6 +106,42 @@ public final class PredictionEncoder {
     }
   }
 
+  /// The answer of a model from a bundle to source offsets `from ..< to`: `rows` rows from `first` on of `tensors`. Such models have no
+  /// position; those of more than one number for each row say all of them by name.
+  public func outputs(
+    form: EventForm, id: UnsafeRawBufferPointer, from: Int64, to: Int64, _ outputs: ModelOutputs, _ tensors: [UnsafeMutableRawPointer],
+    first: Int, rows: Int, into output: OutputBuffer
+  ) {
+    switch form {
+    case .json:
+      beginJSON(id: id, from: from, to: to, output)
+      output.append(",\"score\":")
+      if rows != 1 { output.append(byte: UInt8(ascii: "[")) }
+      for row in first..<first + rows {
+        if row > first { output.append(byte: UInt8(ascii: ",")) }
+        output.appendDecimal(outputs.score(tensors, row: row))
+      }
+      if rows != 1 { output.append(byte: UInt8(ascii: "]")) }
+      if !outputs.isOneNumber {
+        output.append(",\"outputs\":")
+        outputs.appendJSON(tensors, first: first, rows: rows, to: output)
+      }
+      output.append(byte: UInt8(ascii: "}"))
+    case .protobuf:
+      beginProtobuf(id: id, from: from, to: to, output)
+      let scores = output.beginMessage(7)
+      for row in first..<first + rows {
+        output.reserve(4).storeBytes(of: outputs.score(tensors, row: row).bitPattern.littleEndian, as: UInt32.self)
+        output.advance(4)
+      }
+      output.endMessage(scores)
+      if !outputs.isOneNumber { outputs.appendProtobuf(12, tensors, first: first, rows: rows, to: output) }
+    case .v2:
+      beginV2(id: id, from: from, to: to, output)
+      outputs.appendTensors(tensors, first: first, rows: rows, to: output)
+    }
+  }
+
   /// The stub in place of a prediction: the event went to the dead letters. Allocates nothing either, but `problem` did.
   public func error(form: EventForm, from: Int64, to: Int64, _ problem: EventProblem, into output: OutputBuffer) {
     let nothing = UnsafeRawBufferPointer(start: nil, count: 0)

@@ -145,6 +145,7 @@ public final class PredictionReader {
     var reader = WireReader(record)
     var rawIndex = 0
     var outputIndex = 0
+    var isFirstFloat = true
     while reader.next() {
       switch (reader.number, reader.field.wire_type) {
       case (1, 2): prediction.model = reader.slice
@@ -159,10 +160,10 @@ public final class PredictionReader {
         guard readParameter(reader.slice) else { return false }
       case (5, 2):
         // Its bytes are raw.
-        if outputIndex == 0 { readShape(reader.slice) }
+        if outputIndex == 0 { isFirstFloat = readShape(reader.slice) }
         outputIndex += 1
       case (6, 2):
-        if rawIndex == 0 {
+        if rawIndex == 0, isFirstFloat {
           guard copyScores(reader.slice) else { return false }
         }
         rawIndex += 1
@@ -173,12 +174,14 @@ public final class PredictionReader {
     return reader.status == MR_STATUS_OK ? true : broken(reader.status, .invalidV2)
   }
 
-  /// Columns of the first output: its shape is [rows, columns].
-  private func readShape(_ tensor: UnsafeRawBufferPointer) {
+  /// Columns of the first output: its shape is [rows, columns]. False when its elements are no floats, so that they are no scores.
+  private func readShape(_ tensor: UnsafeRawBufferPointer) -> Bool {
     var fields = WireReader(tensor)
+    var isFloat = true
     var dimensions = 0
     var columns: Int64 = 1
     while fields.next() {
+      if fields.number == 2, fields.isSlice { isFloat = fields.slice.equals("fp32") }
       guard fields.number == 3 else { continue }
       if fields.isVarint {
         if dimensions > 0 { columns = columns.multipliedReportingOverflow(by: fields.int64).partialValue }
@@ -198,6 +201,7 @@ public final class PredictionReader {
       }
     }
     prediction.columns = columns
+    return isFloat
   }
 
   private func readParameter(_ entry: UnsafeRawBufferPointer) -> Bool {

@@ -9,6 +9,7 @@ extension ModelStore {
     switch bundle.manifest.family {
     case "linear": return try LinearModel(bundle: bundle)
     case "trees": return try TreeModel(bundle: bundle)
+    case "onnx": return try ONNXGraphModel(bundle: bundle)
     default:
       throw BundleError(
         place: "\(bundle.path): manifest.family",

@@ -17,12 +17,16 @@ public final class ModelStore: @unchecked Sendable {
   /// What the store calls after a change, on its thread.
   public typealias Observer = @Sendable (StoreSnapshot) -> Void
 
+  /// Processors of this machine.
+  public static var coreCount: Int { ProcessInfo.processInfo.activeProcessorCount }
+
   public let sources: [ModelSource]
   private let scorersWarm: Int
   private let reservedNames: Set<String>
   private let metrics: StoreMetrics
   private let logger: Logger
   private let state = Mutex(State())
+  private let changes = Atomic<Int>(0)
   private let wake = DispatchSemaphore(value: 0)
   private let stopped = DispatchSemaphore(value: 0)
 
@@ -63,6 +67,9 @@ public final class ModelStore: @unchecked Sendable {
   // MARK: Any thread
 
   public func snapshot() -> StoreSnapshot { state.withLock { $0.snapshot } }
+
+  /// Changes when `snapshot()` does: one atomic load.
+  public var generation: Int { changes.load(ordering: .acquiring) }
 
   /// `observer` is called after each change from now on. Before `start`, so that it misses none.
   public func observe(_ observer: @escaping Observer) { state.withLock { $0.observers.append(observer) } }
@@ -253,6 +260,7 @@ public final class ModelStore: @unchecked Sendable {
       state.snapshot = snapshot
       return state.observers
     }
+    changes.wrappingAdd(1, ordering: .releasing)
     for observer in observers { observer(snapshot) }
     metrics.retired(retired.count)
   }

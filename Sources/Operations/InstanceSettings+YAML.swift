@@ -13,6 +13,7 @@ extension InstanceSettings {
     "kafka": ["bootstrap", "client_id", "properties", "embedded"],
     "kafka.embedded": ["listen", "advertised", "data", "flush", "segment_bytes", "retention_bytes"],
     "topics": ["features", "labels", "examples", "predictions", "dead_letter_suffix", "partitions", "replication", "create"],
+    "models[]": ["bundle", "name", "versions", "labels", "max_batch_size", "reload", "warmup", "stream"],
     "arms[]": ["name", "follow", "held_until", "refresh_every"],
     "serving": ["group", "poll_events_max", "open_ranges_max", "commit_interval", "linger", "log_requests", "limits"],
     "serving.limits": ["payload_bytes_max", "values_max", "text_bytes_max", "id_bytes_max", "json_depth_max"],
@@ -73,7 +74,7 @@ struct InstanceSettingsReading {
     settings.kafka = kafka(reader.section(root, "kafka"))
     settings.roles = roles(root, settings.kafka)
     settings.topics = topics(reader.section(root, "topics"))
-    settings.models = models(root)
+    (settings.models, settings.bundles) = models(root)
     settings.arms = arms(root)
     settings.serving = serving(reader.section(root, "serving"))
     settings.training = training(reader.section(root, "training"))
@@ -198,11 +199,29 @@ struct InstanceSettingsReading {
     return topics
   }
 
-  private mutating func models(_ root: SettingsNode) -> [ModelSpecification] {
+  private mutating func models(_ root: SettingsNode) -> ([ModelSpecification], [InstanceSettings.BundleSettings]) {
     var models: [ModelSpecification] = []
+    var bundles: [InstanceSettings.BundleSettings] = []
+    var bundlePlaces: [String: SettingsNode] = [:]
     var places: [String: SettingsNode] = [:]
     for item in reader.list(root, "models", max: InstanceSettings.modelsMax) {
+      if item.isMap, item.has("bundle") {
+        guard let bundle = bundle(item) else { continue }
+        // Names in bundles are known when they are loaded.
+        let name = bundle.name ?? bundle.path
+        if let first = bundlePlaces[name] {
+          reader.problem(item, "is \(name), which line \(first.line) gives already: change its name")
+          continue
+        }
+        bundlePlaces[name] = item
+        bundles.append(bundle)
+        continue
+      }
       guard let specification = model(item) else { continue }
+      if specification.family == .loaded {
+        reader.problem(item, "is of family loaded, which has its parameters from a file: name its bundle instead, as {bundle: models/fraud}")
+        continue
+      }
       if let first = places[specification.identifier] {
         reader.problem(item, "is \(specification.identifier), which line \(first.line) gives already: change its name or version")
         continue
@@ -210,14 +229,19 @@ struct InstanceSettingsReading {
       places[specification.identifier] = item
       models.append(specification)
     }
-    return models
+    for specification in models {
+      if let item = bundlePlaces[specification.name] {
+        reader.problem(item, "is named \(specification.name), as the model of line \(places[specification.identifier]?.line ?? 0) is: change its name")
+      }
+    }
+    return (models, bundles)
   }
 
   /// A file name, or the specification itself.
   private mutating func model(_ item: SettingsNode) -> ModelSpecification? {
     guard case .scalar(let name, _) = item.content else {
       guard item.isMap else {
-        reader.problem(item, "expected the path of a model file, or a specification, found \(item.kind)")
+        reader.problem(item, "expected the path of a model file, a specification, or a map with bundle, found \(item.kind)")
         return nil
       }
       return ModelSpecification.read(item, &reader)
@@ -376,7 +400,7 @@ struct InstanceSettingsReading {
     return name
   }
 
-  private func isName(_ name: String, dots: Bool = false) -> Bool {
+  func isName(_ name: String, dots: Bool = false) -> Bool {
     name.utf8.allSatisfy { byte in
       switch byte {
       case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),

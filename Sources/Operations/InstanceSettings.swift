@@ -10,7 +10,10 @@ public struct InstanceSettings: Sendable, Equatable {
   public var dataDirectory = ".millrace"
   public var kafka = KafkaConnection()
   public var topics = Topics()
+  /// Models that learn.
   public var models: [ModelSpecification] = []
+  /// Models that come from bundles.
+  public var bundles: [BundleSettings] = []
   /// The ways in which every model answers. The first one is what RPC clients get.
   public var arms: [ArmSettings] = [ArmSettings(name: "online", policy: .online)]
   public var serving = ServingSettings()

@@ -3,6 +3,7 @@ public import Events
 public import Kafka
 public import Logging
 public import Model
+internal import ModelStore
 import Synchronization
 public import Telemetry
 
@@ -59,8 +60,13 @@ public final class StreamPredictor: Sendable {
     var thread: OwnerThread?
   }
 
-  private let specification: ModelSpecification
-  private let arms: [Arm]
+  /// What is scored, and by what.
+  private enum Model: Sendable {
+    case learned(ModelSpecification, [Arm])
+    case bundles(BundleSource)
+  }
+
+  private let model: Model
   private let kafka: KafkaSettings
   private let settings: StreamPredictorSettings
   private let registry: Registry
@@ -71,8 +77,16 @@ public final class StreamPredictor: Sendable {
     specification: ModelSpecification, arms: [Arm], kafka: KafkaSettings, settings: StreamPredictorSettings,
     registry: Registry, logger: Logger
   ) {
-    self.specification = specification
-    self.arms = arms
+    model = .learned(specification, arms)
+    self.kafka = kafka
+    self.settings = settings
+    self.registry = registry
+    self.logger = logger
+  }
+
+  /// For a model from bundles: each poll is answered by the version that is current then.
+  public init(bundles: BundleSource, kafka: KafkaSettings, settings: StreamPredictorSettings, registry: Registry, logger: Logger) {
+    model = .bundles(bundles)
     self.kafka = kafka
     self.settings = settings
     self.registry = registry
@@ -96,8 +110,23 @@ public final class StreamPredictor: Sendable {
   private func setReason(_ reason: String?) { state.withLock { $0.unreadyReason = reason } }
 
   private func run(_ thread: OwnerThread) {
-    let metrics = StreamPredictorMetrics(registry: registry, model: specification.identifier)
-    let batch = PredictionBatch(specification: specification, arms: arms, limits: settings.limits)
+    switch model {
+    case .learned(let specification, let arms):
+      let batch = PredictionBatch(specification: specification, arms: arms, limits: settings.limits)
+      run(thread, name: specification.name, identifier: specification.identifier, arms: arms, batch)
+    case .bundles(let bundles):
+      // Its name may be in a bundle that is not there yet.
+      while bundles.current() == nil, !thread.isStopRequested {
+        setReason("no version of the model is loaded")
+        pause(milliseconds: 50)
+      }
+      guard let name = bundles.current()?.name else { return }
+      run(thread, name: name, identifier: name, arms: [], PredictionBatch(bundles: bundles, limits: settings.limits))
+    }
+  }
+
+  private func run(_ thread: OwnerThread, name: String, identifier: String, arms: [Arm], _ batch: PredictionBatch) {
+    let metrics = StreamPredictorMetrics(registry: registry, model: identifier)
     while !thread.isStopRequested {
       for arm in arms where !arm.isReady() {
         setReason("arm \(arm.name) is catching up with the update log")
@@ -106,8 +135,7 @@ public final class StreamPredictor: Sendable {
       guard !thread.isStopRequested else { break }
       do {
         let session = try StreamPredictorSession(
-          specification: specification, arms: arms, batch: batch, kafka: kafka, settings: settings,
-          metrics: metrics, logger: logger)
+          model: name, batch: batch, kafka: kafka, settings: settings, metrics: metrics, logger: logger)
         thread.setWakeUp { session.wakeUp() }
         // A stop may be about to wake the session: it closes only when that cannot happen any more.
         defer {

@@ -33,6 +33,7 @@ func pause(milliseconds: UInt32) { usleep(milliseconds * 1_000) }
 /// One life of the predictor's Kafka clients, on the predictor's thread.
 final class StreamPredictorSession: @unchecked Sendable {
   private let arms: [Arm]
+  private let armCount: Int
   private let batch: PredictionBatch
   private let settings: StreamPredictorSettings
   private let metrics: StreamPredictorMetrics
@@ -61,10 +62,11 @@ final class StreamPredictorSession: @unchecked Sendable {
   private var polled: [Polled]
 
   init(
-    specification: ModelSpecification, arms: [Arm], batch: PredictionBatch, kafka: KafkaSettings,
+    model: String, batch: PredictionBatch, kafka: KafkaSettings,
     settings: StreamPredictorSettings, metrics: StreamPredictorMetrics, logger: Logger
   ) throws {
-    self.arms = arms
+    arms = batch.arms
+    armCount = batch.armNames.count
     self.batch = batch
     self.settings = settings
     self.metrics = metrics
@@ -82,8 +84,8 @@ final class StreamPredictorSession: @unchecked Sendable {
     polled = Array(repeating: Polled(), count: features.partitionCount)
     consumer = try KafkaConsumer(kafka, group: settings.group, isolation: .readUncommitted, logger: logger)
     featuresIndex = try consumer.topicIndex(settings.featuresTopic)
-    keys = arms.map { arm in
-      let bytes = Array("\(specification.name)/\(arm.name)".utf8)
+    keys = batch.armNames.map { arm in
+      let bytes = Array("\(model)/\(arm)".utf8)
       let copy = UnsafeMutableRawBufferPointer.allocate(byteCount: bytes.count, alignment: 1)
       copy.copyBytes(from: bytes)
       return UnsafeRawBufferPointer(copy)
@@ -168,7 +170,7 @@ final class StreamPredictorSession: @unchecked Sendable {
     let decoded = MonotonicClock.nanoseconds()
     while !batch.score() && failure == nil { settle(timeoutMilliseconds: 1) }
     let scored = MonotonicClock.nanoseconds()
-    for arm in arms.indices {
+    for arm in 0..<armCount {
       let key = keys[arm]
       for index in batch.items.indices {
         let item = batch.items[index]
@@ -180,7 +182,7 @@ final class StreamPredictorSession: @unchecked Sendable {
     for partition in polled.indices where polled[partition].slot >= 0 { tracker.seal(polled[partition].slot) }
     let produced = MonotonicClock.nanoseconds()
     metrics.events.add(count)
-    metrics.predictions.add(count &* arms.count)
+    metrics.predictions.add(count &* armCount)
     if batch.unknownFeatures > 0 { metrics.unknownFeatures.add(batch.unknownFeatures) }
     metrics.batchRows.record(count)
     metrics.decode.record(nanoseconds: decoded - start)
@@ -211,7 +213,7 @@ final class StreamPredictorSession: @unchecked Sendable {
   /// Offsets that hold no record any more (trimmed before they were answered) are covered all the same.
   private func coverGap(partition: Int32, from: Int64, to: Int64) {
     metrics.missing.add(Int(clamping: to - from))
-    for arm in arms.indices {
+    for arm in 0..<armCount {
       send(batch.encodeGap(from: from, to: to, arm: arm), key: keys[arm], partition: partition)
     }
   }
@@ -366,7 +368,9 @@ final class StreamPredictorSession: @unchecked Sendable {
 
   private var armsAreReady: Bool {
     for arm in arms where !arm.isReady() { return false }
-    return true
+    // A version that is served no more is let go even when no events come; a model that was unloaded has none.
+    batch.refresh()
+    return batch.isAnswerable
   }
 
   private func reportLag() {

@@ -4,6 +4,7 @@ import Foundation
 import Kafka
 import Logging
 import Model
+import ModelStore
 import Operations
 import Serving
 import Synchronization
@@ -23,6 +24,8 @@ final class Instance: Sendable {
   let logger: Logger
   /// What answers requests; nil in an instance without the role `gateway`.
   let endpoint: InstanceEndpoint?
+  /// The models from bundles; nil when there are none, or nothing here answers.
+  let store: ModelStore?
   private let parts = Mutex(Parts())
 
   private struct Parts {
@@ -39,8 +42,15 @@ final class Instance: Sendable {
   init(settings: InstanceSettings, logger: Logger, takesAnyPort: Bool = false) {
     self.settings = settings
     self.logger = logger
-    endpoint = settings.roles.contains(.gateway)
-      ? InstanceEndpoint(settings: settings, registry: registry, health: health, logger: logger, takesAnyPort: takesAnyPort) : nil
+    let answers = settings.roles.contains(.gateway)
+    store =
+      answers && !settings.bundles.isEmpty
+      ? ModelStore(
+        sources: settings.bundles.map(ModelSource.init), scorersWarm: settings.scorersWarm,
+        reservedNames: Set(settings.models.map(\.name)), registry: registry, logger: logger) : nil
+    endpoint = answers
+      ? InstanceEndpoint(
+        settings: settings, store: store, registry: registry, health: health, logger: logger, takesAnyPort: takesAnyPort) : nil
   }
 
   // MARK: What others need to know once it runs
@@ -96,6 +106,9 @@ final class Instance: Sendable {
       lifecycle.add("joiner") { try await blocking { try self.startJoiner() } } stop: {
         await blocking { self.parts.withLock { $0.joiners }.forEach { $0.stop() } }
       }
+    }
+    if let store {
+      lifecycle.add("models") { try await blocking { self.startModels(store) } } stop: { await blocking { store.stop() } }
     }
     if roles.contains(.gateway) {
       lifecycle.add("stream predictor") { try await blocking { try self.startPredictors() } } stop: {
@@ -179,7 +192,7 @@ final class Instance: Sendable {
       return !isStopRequested()
     }
     guard reached else { throw CancellationError() }
-    if settings.topics.create && !settings.models.isEmpty { try admin.ensureTopics(topicSpecs) }
+    if settings.topics.create && (!settings.models.isEmpty || streamsBundles) { try admin.ensureTopics(topicSpecs) }
     try checkPartitions(admin)
     readiness.ready(kafka.bootstrapServers)
   }
@@ -188,8 +201,10 @@ final class Instance: Sendable {
   private var topicSpecs: [TopicSpec] {
     let topics = settings.topics
     let kept = ["cleanup.policy": "delete"]
-    let written = [topics.features, topics.labels]
-    return (written + [topics.examples, topics.predictions] + written.map { $0 + topics.deadLetterSuffix }).map {
+    // What does not learn has neither labels nor examples.
+    let learns = !settings.models.isEmpty
+    let written = learns ? [topics.features, topics.labels] : [topics.features]
+    return (written + (learns ? [topics.examples] : []) + [topics.predictions] + written.map { $0 + topics.deadLetterSuffix }).map {
       TopicSpec(name: $0, partitions: topics.partitions, replication: topics.replication, config: kept)
     }
   }
@@ -197,10 +212,11 @@ final class Instance: Sendable {
   /// Events, labels, examples and predictions are co-partitioned: a different count is a mistake that no
   /// amount of waiting mends.
   private func checkPartitions(_ admin: KafkaAdmin) throws {
-    guard !settings.models.isEmpty else { return }
+    guard !settings.models.isEmpty || streamsBundles else { return }
     let topics = settings.topics
     guard let wanted = try admin.partitionCount(topics.features) else { return }
-    for name in [topics.labels, topics.examples, topics.predictions] {
+    // What does not learn has neither labels nor examples.
+    for name in settings.models.isEmpty ? [topics.predictions] : [topics.labels, topics.examples, topics.predictions] {
       guard let count = try admin.partitionCount(name), count != wanted else { continue }
       throw InstanceError.partitionsDiffer(topic: name, count: count, features: topics.features, wanted: wanted)
     }
@@ -210,7 +226,7 @@ final class Instance: Sendable {
 
   private func startHosts() throws {
     guard let kafka else { return }
-    if settings.models.isEmpty {
+    if settings.models.isEmpty && settings.bundles.isEmpty {
       logger.warning("no models are configured: add `models:` to the configuration, or see `millrace run --help`")
     }
     let trains = settings.roles.contains(.trainer) && settings.training.trainer
@@ -285,14 +301,8 @@ final class Instance: Sendable {
       let several = settings.models.count > 1
       let predictor = StreamPredictor(
         specification: model, arms: arms, kafka: kafka,
-        settings: StreamPredictorSettings(
-          featuresTopic: settings.topics.features, predictionsTopic: settings.topics.predictions,
-          deadLetterTopic: settings.topics.features + settings.topics.deadLetterSuffix,
-          // Each model answers every event, so each has a group of its own.
-          group: several ? "\(serving.group)-\(model.name)" : serving.group,
-          limits: settings.serving.eventLimits, pollEventsMax: serving.pollEventsMax,
-          openRangesMax: serving.openRangesMax, commitIntervalMilliseconds: Int64(serving.commitIntervalMilliseconds),
-          lingerMilliseconds: Double(serving.lingerMicroseconds) / 1_000),
+        // Each model answers every event, so each has a group of its own.
+        settings: predictorSettings(group: several ? "\(serving.group)-\(model.name)" : serving.group),
         registry: registry, logger: logger)
       health.register("predictor \(model.name)") {
         let reason = predictor.unreadyReason
@@ -301,6 +311,41 @@ final class Instance: Sendable {
       try predictor.start()
       parts.withLock { $0.predictors.append(predictor) }
     }
+    guard let store else { return }
+    for (index, bundle) in settings.bundles.enumerated() where bundle.streams {
+      let predictor = StreamPredictor(
+        bundles: BundleSource(store, source: index), kafka: kafka, settings: predictorSettings(group: "\(serving.group)-\(store.sources[index].provisionalName)"),
+        registry: registry, logger: logger)
+      health.register("predictor \(store.sources[index].provisionalName)") {
+        let reason = predictor.unreadyReason
+        return (reason == nil, reason ?? "")
+      }
+      try predictor.start()
+      parts.withLock { $0.predictors.append(predictor) }
+    }
+  }
+
+  private func predictorSettings(group: String) -> StreamPredictorSettings {
+    let serving = settings.serving
+    return StreamPredictorSettings(
+      featuresTopic: settings.topics.features, predictionsTopic: settings.topics.predictions,
+      deadLetterTopic: settings.topics.features + settings.topics.deadLetterSuffix, group: group, limits: serving.eventLimits,
+      pollEventsMax: serving.pollEventsMax, openRangesMax: serving.openRangesMax,
+      commitIntervalMilliseconds: Int64(serving.commitIntervalMilliseconds), lingerMilliseconds: Double(serving.lingerMicroseconds) / 1_000)
+  }
+
+  private var streamsBundles: Bool { store != nil && settings.bundles.contains(where: \.streams) }
+
+  /// Loads every model once; one that cannot be loaded keeps nothing else from starting.
+  private func startModels(_ store: ModelStore) {
+    for index in settings.bundles.indices {
+      health.register("model \(store.sources[index].provisionalName)") {
+        guard let model = store.snapshot().models.first(where: { $0.source == index }) else { return (false, "is being loaded") }
+        if model.isUnloaded { return (true, "unloaded") }
+        return (!model.versions.isEmpty, model.versions.isEmpty ? model.absent.first?.reason ?? "no version is loaded" : "")
+      }
+    }
+    store.start()
   }
 
   private func startAdmin(_ listen: ListenAddress) async throws {

@@ -3,6 +3,7 @@ import Foundation
 import Kafka
 import Logging
 import Model
+import ModelStore
 import Operations
 import RPC
 import Serving
@@ -35,6 +36,8 @@ final class InstanceEndpoint: Sendable {
   }
 
   private let settings: InstanceSettings
+  /// Of models from bundles; nil when there are none.
+  private let store: ModelStore?
   private let registry: Registry
   private let health: HealthRegistry
   private let logger: Logger
@@ -43,8 +46,9 @@ final class InstanceEndpoint: Sendable {
   private let parts = Mutex(Parts())
   private let isStopping = Atomic<Bool>(false)
 
-  init(settings: InstanceSettings, registry: Registry, health: HealthRegistry, logger: Logger, takesAnyPort: Bool) {
+  init(settings: InstanceSettings, store: ModelStore?, registry: Registry, health: HealthRegistry, logger: Logger, takesAnyPort: Bool) {
     self.settings = settings
+    self.store = store
     self.registry = registry
     self.health = health
     self.logger = logger
@@ -69,7 +73,8 @@ final class InstanceEndpoint: Sendable {
     let (log, ingest) = try await blocking { try self.openTopics(kafka) }
     let services = EndpointServices(
       catalog: catalog,
-      control: ControlService(catalog: catalog, limits: limits, version: Millrace.version, isReady: { self.canInfer(catalog) }),
+      control: ControlService(catalog: catalog, limits: limits, version: Millrace.version, isReady: { self.canInfer(catalog) },
+        loadedModels: store.map { LoadedModels(store: $0, catalog: catalog, registry: registry) }),
       health: healthService, limits: limits, sink: log, ingest: ingest?.service)
     watch(healthService, catalog)
     // The control listener first: the other one tells people where it is.

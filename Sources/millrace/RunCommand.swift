@@ -47,7 +47,8 @@ struct RunCommand: AsyncParsableCommand {
   func run() async throws {
     let settings = try readSettings()
     if check {
-      print("The configuration is valid: \(settings.models.count) model(s), roles \(settings.roles.map(\.rawValue).sorted().joined(separator: ", ")).")
+      let count = settings.models.count + settings.bundles.count
+      print("The configuration is valid: \(count) model(s), roles \(settings.roles.map(\.rawValue).sorted().joined(separator: ", ")).")
       return
     }
     let sink = StructuredLogHandler.bootstrap(level: settings.logging.level, format: settings.logging.format)

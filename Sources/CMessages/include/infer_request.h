@@ -77,6 +77,7 @@ typedef struct mr_infer_request {
   uint32_t model_name_length;
   uint32_t model_version_length;
   uint64_t rows;
+  uint64_t values;  // of all tensors
   mr_tensor *_Nullable tensors;
   const mr_parameter *_Nullable parameters;
   const mr_requested_output *_Nullable outputs;

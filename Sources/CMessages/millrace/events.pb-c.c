@@ -232,6 +232,51 @@ void   millrace__prediction__free_unpacked
   assert(message->base.descriptor == &millrace__prediction__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   millrace__prediction_output__init
+                     (Millrace__PredictionOutput         *message)
+{
+  static const Millrace__PredictionOutput init_value = MILLRACE__PREDICTION_OUTPUT__INIT;
+  *message = init_value;
+}
+size_t millrace__prediction_output__get_packed_size
+                     (const Millrace__PredictionOutput *message)
+{
+  assert(message->base.descriptor == &millrace__prediction_output__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t millrace__prediction_output__pack
+                     (const Millrace__PredictionOutput *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &millrace__prediction_output__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t millrace__prediction_output__pack_to_buffer
+                     (const Millrace__PredictionOutput *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &millrace__prediction_output__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Millrace__PredictionOutput *
+       millrace__prediction_output__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Millrace__PredictionOutput *)
+     protobuf_c_message_unpack (&millrace__prediction_output__descriptor,
+                                allocator, len, data);
+}
+void   millrace__prediction_output__free_unpacked
+                     (Millrace__PredictionOutput *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &millrace__prediction_output__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   millrace__example__init
                      (Millrace__Example         *message)
 {
@@ -753,7 +798,7 @@ const ProtobufCMessageDescriptor millrace__problem__descriptor =
   (ProtobufCMessageInit) millrace__problem__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor millrace__prediction__field_descriptors[11] =
+static const ProtobufCFieldDescriptor millrace__prediction__field_descriptors[12] =
 {
   {
     "id",
@@ -887,6 +932,18 @@ static const ProtobufCFieldDescriptor millrace__prediction__field_descriptors[11
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "outputs",
+    12,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Millrace__Prediction, n_outputs),
+    offsetof(Millrace__Prediction, outputs),
+    &millrace__prediction_output__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned millrace__prediction__field_indices_by_name[] = {
   3,   /* field[3] = arm */
@@ -896,6 +953,7 @@ static const unsigned millrace__prediction__field_indices_by_name[] = {
   0,   /* field[0] = id */
   8,   /* field[8] = labels_through_ms */
   1,   /* field[1] = model */
+  11,   /* field[11] = outputs */
   7,   /* field[7] = position */
   6,   /* field[6] = scores */
   5,   /* field[5] = to */
@@ -904,7 +962,7 @@ static const unsigned millrace__prediction__field_indices_by_name[] = {
 static const ProtobufCIntRange millrace__prediction__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 11 }
+  { 0, 12 }
 };
 const ProtobufCMessageDescriptor millrace__prediction__descriptor =
 {
@@ -914,11 +972,75 @@ const ProtobufCMessageDescriptor millrace__prediction__descriptor =
   "Millrace__Prediction",
   "millrace",
   sizeof(Millrace__Prediction),
-  11,
+  12,
   millrace__prediction__field_descriptors,
   millrace__prediction__field_indices_by_name,
   1,  millrace__prediction__number_ranges,
   (ProtobufCMessageInit) millrace__prediction__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor millrace__prediction_output__field_descriptors[3] =
+{
+  {
+    "name",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Millrace__PredictionOutput, name),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "values",
+    2,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_DOUBLE,
+    offsetof(Millrace__PredictionOutput, n_values),
+    offsetof(Millrace__PredictionOutput, values),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "texts",
+    3,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_STRING,
+    offsetof(Millrace__PredictionOutput, n_texts),
+    offsetof(Millrace__PredictionOutput, texts),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned millrace__prediction_output__field_indices_by_name[] = {
+  0,   /* field[0] = name */
+  2,   /* field[2] = texts */
+  1,   /* field[1] = values */
+};
+static const ProtobufCIntRange millrace__prediction_output__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor millrace__prediction_output__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "millrace.PredictionOutput",
+  "PredictionOutput",
+  "Millrace__PredictionOutput",
+  "millrace",
+  sizeof(Millrace__PredictionOutput),
+  3,
+  millrace__prediction_output__field_descriptors,
+  millrace__prediction_output__field_indices_by_name,
+  1,  millrace__prediction_output__number_ranges,
+  (ProtobufCMessageInit) millrace__prediction_output__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 static const ProtobufCFieldDescriptor millrace__example__field_descriptors[10] =

@@ -132,6 +132,7 @@ struct RESTResponder: HTTPResponder {
     } catch is NIOTooManyBytesError {
       throw Self.tooLarge(bytesMax)
     }
+    if let answer = await service.change(route, body: Array(body.readableBytesView)) { return answer }
     return body.withUnsafeReadableBytes { service.answer(route, body: $0, jsonBytes: jsonBytes) }
   }
 

@@ -56,6 +56,31 @@ final class RESTService: Sendable {
     }
   }
 
+  /// Loading or unloading a model from a bundle, which takes time; nil for every other route.
+  func change(_ route: RESTRoute, body: [UInt8]) async -> Answer? {
+    let name: String
+    let unloads: Bool
+    switch route {
+    case .load(let model): (name, unloads) = (model, false)
+    case .unload(let model): (name, unloads) = (model, true)
+    default: return nil
+    }
+    guard control.isLoadedModel(name) else { return nil }
+    do throws(RPCStatus) {
+      if let denial = access.denial(of: unloads ? "unload" : "load") { throw denial }
+      var parameters: [String] = []
+      var problem: RPCStatus?
+      body.withUnsafeBytes { bytes in
+        do throws(RPCStatus) { parameters = try Self.parameters(bytes) } catch { problem = error }
+      }
+      if let problem { throw problem }
+      try await control.changeLoaded(model: name, unloads: unloads, parameters: parameters)
+      return Answer()
+    } catch {
+      return Answer(RESTProblem(error))
+    }
+  }
+
   private func answered(_ route: RESTRoute, _ body: UnsafeRawBufferPointer, _ jsonBytes: Int?) throws(RPCStatus) -> Answer {
     switch route {
     case .live: return Answer()
@@ -190,6 +215,17 @@ private final class IdleBatches: Sendable {
 
   init(catalog: ModelCatalog, limits: InferenceLimits, sink: ServedRequestSink?) {
     make = { InferenceBatch(catalog: catalog, limits: limits, sink: sink) }
+    // What waits here holds models that may be served no more.
+    catalog.observe { [weak self] in self?.drop() }
+  }
+
+  private func drop() {
+    // Let go outside of the lock: on the thread that changed the catalog, which is where models go.
+    _ = idle.withLock { idle in
+      let dropped = Idle(batches: idle.batches)
+      idle.batches = []
+      return dropped
+    }
   }
 
   func infer(_ request: RESTInferRequest) throws(RPCStatus) -> RESTService.Answer {
@@ -197,6 +233,7 @@ private final class IdleBatches: Sendable {
     let batch = taken.batches.first ?? make()
     defer {
       batch.removeAll()
+      batch.refresh()
       let returned = Idle(batches: [batch])
       idle.withLock { if $0.batches.count < Self.idleMax { $0.batches += returned.batches } }
     }

@@ -6,12 +6,20 @@ extension ControlService {
     reading(access) + [
       changing("RepositoryModelLoad", access) { [self] request throws(RPCStatus) in
         let (repository, model, parameters) = try Self.repositoryRequest(request, "RepositoryModelLoadRequest")
-        try load(repository: repository, model: model, parameters: parameters)
+        if repository.isEmpty, isLoadedModel(model) {
+          try await changeLoaded(model: model, unloads: false, parameters: parameters)
+        } else {
+          try load(repository: repository, model: model, parameters: parameters)
+        }
         return []
       },
       changing("RepositoryModelUnload", access) { [self] request throws(RPCStatus) in
         let (repository, model, parameters) = try Self.repositoryRequest(request, "RepositoryModelUnloadRequest")
-        try unload(repository: repository, model: model, parameters: parameters)
+        if repository.isEmpty, isLoadedModel(model) {
+          try await changeLoaded(model: model, unloads: true, parameters: parameters)
+        } else {
+          try unload(repository: repository, model: model, parameters: parameters)
+        }
         return []
       },
       changing("TraceSetting", access) { [self] request throws(RPCStatus) in
@@ -75,9 +83,9 @@ extension ControlService {
   }
 
   private func changing(
-    _ name: String, _ access: Access, _ body: @escaping @Sendable ([UInt8]) throws(RPCStatus) -> [UInt8]
+    _ name: String, _ access: Access, _ body: @escaping @Sendable ([UInt8]) async throws(RPCStatus) -> [UInt8]
   ) -> RPCMethod {
-    guard let denial = access.denial(of: name) else { return method(name, body) }
+    guard let denial = access.denial(of: name) else { return RPCMethod.asyncUnary(name) { request, _ in try await body(request) } }
     return RPCMethod.asyncUnary(name) { _, _ in throw denial }
   }
 

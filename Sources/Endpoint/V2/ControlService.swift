@@ -12,12 +12,15 @@ public final class ControlService: Sendable {
   private let version: String
   private let isReady: @Sendable () -> Bool
   private let levels: LogLevelSwitch
+  /// Where models come from bundles.
+  public let loadedModels: LoadedModels?
 
   /// `version`: the program's. `isReady`: whether the server as a whole can do its work. `levels`: the log level that LogSettings moves.
   public init(
     catalog: ModelCatalog, limits: InferenceLimits = InferenceLimits(), version: String, isReady: @escaping @Sendable () -> Bool,
-    levels: LogLevelSwitch = .process
+    levels: LogLevelSwitch = .process, loadedModels: LoadedModels? = nil
   ) {
+    self.loadedModels = loadedModels
     self.catalog = catalog
     self.limits = limits
     self.version = version
@@ -65,7 +68,11 @@ public final class ControlService: Sendable {
 
   /// inference.ModelConfig.
   func modelConfiguration(name: String, version: String) throws(RPCStatus) -> ControlMessage {
-    ControlMessage(configurationOf: try catalog.find(name: name, version: version), limits: limits)
+    let snapshot = catalog.snapshot()
+    let model = try snapshot.find(name: name, version: version)
+    let versions = snapshot.models.filter { $0.name == name }.map(\.specification.version).sorted().map(String.init)
+    return ControlMessage(
+      configurationOf: model, limits: limits, versions: versions, labels: snapshot.labels[name] ?? [:])
   }
 
   /// inference.ModelStatisticsResponse: of one model, of all versions of a name, or of all models when `name` is empty.
@@ -87,12 +94,25 @@ public final class ControlService: Sendable {
   /// The entries of inference.RepositoryIndexResponse.
   func repositoryIndex(repository: String, readyOnly: Bool) throws(RPCStatus) -> [ControlMessage] {
     try checkRepository(repository)
-    return catalog.index.filter { !readyOnly || $0.state == "READY" }.map { entry in
-      ControlMessage([
-        (1, "name", .text(entry.model.name)), (2, "version", .text(entry.model.version)), (3, "state", .text(entry.state)),
-        (4, "reason", .text(entry.reason)),
-      ])
+    let entries = catalog.index.filter { !readyOnly || $0.state == "READY" }.map { entry in
+      Self.indexLine(entry.model.name, entry.model.version, entry.state, entry.reason)
     }
+    guard !readyOnly, let loadedModels else { return entries }
+    return entries + loadedModels.absent.map { Self.indexLine($0.name, $0.version, "UNAVAILABLE", $0.reason) }
+  }
+
+  private static func indexLine(_ name: String, _ version: String, _ state: String, _ reason: String) -> ControlMessage {
+    ControlMessage([(1, "name", .text(name)), (2, "version", .text(version)), (3, "state", .text(state)), (4, "reason", .text(reason))])
+  }
+
+  /// Whether the model comes from a bundle, so that loading and unloading it takes time.
+  func isLoadedModel(_ model: String) -> Bool { loadedModels?.knows(model) ?? false }
+
+  /// Loads a model's bundles now, or takes the model off; returns when that is done.
+  func changeLoaded(model: String, unloads: Bool, parameters: [String]) async throws(RPCStatus) {
+    try checkParameters(parameters, known: unloads ? ["unload_dependents"] : [])
+    guard let loadedModels else { return }
+    if let problem = await loadedModels.change(model, unloads: unloads) { throw RPCStatus(.failedPrecondition, problem) }
   }
 
   /// Serves a model of the configuration again. `parameters`: their names.
@@ -108,6 +128,12 @@ public final class ControlService: Sendable {
 
   private func change(repository: String, model: String, served: Bool, parameters: [String], known: [String]) throws(RPCStatus) {
     try checkRepository(repository)
+    try checkParameters(parameters, known: known)
+    guard !model.isEmpty else { throw RPCStatus(.invalidArgument, "model_name: is empty") }
+    try catalog.setServed(model, served)
+  }
+
+  private func checkParameters(_ parameters: [String], known: [String]) throws(RPCStatus) {
     for name in parameters where !known.contains(name) {
       let reason = name.hasPrefix("file:")
         ? "settings that name files are refused; models come from the server's configuration file"
@@ -116,8 +142,6 @@ public final class ControlService: Sendable {
           : "no such parameter"
       throw RPCStatus(.invalidArgument, "parameters[\"\(clipped(name))\"]: \(reason)")
     }
-    guard !model.isEmpty else { throw RPCStatus(.invalidArgument, "model_name: is empty") }
-    try catalog.setServed(model, served)
   }
 
   private func checkRepository(_ repository: String) throws(RPCStatus) {

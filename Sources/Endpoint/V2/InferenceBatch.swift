@@ -3,6 +3,7 @@ internal import CMessages
 internal import Events
 internal import Glibc
 internal import Model
+internal import ModelStore
 public import RPC
 internal import Serving
 internal import Telemetry
@@ -43,6 +44,8 @@ public final class InferenceBatch {
   @exclusivity(unchecked) private var isRun = false
   @exclusivity(unchecked) private var rowCount = 0
   @exclusivity(unchecked) private var valueCount = 0
+  /// What scoring the rows gathered so far may take, by what rows of their models took lately.
+  @exclusivity(unchecked) private var costNanoseconds: Int64 = 0
   /// When the first request of this run was added.
   @exclusivity(unchecked) private var beganNanoseconds: Int64 = 0
 
@@ -61,7 +64,7 @@ public final class InferenceBatch {
     self.sink = sink
     reader = InferRequestReader(
       limits: EventLimits(
-        payloadBytesMax: limits.requestBytesMax, valuesMax: limits.valuesMax, textBytesMax: limits.textBytesMax,
+        payloadBytesMax: limits.requestBytesMax, valuesMax: max(limits.valuesMax, LoadedVersion.requestElementsMax), textBytesMax: limits.textBytesMax,
         idBytesMax: limits.idBytesMax),
       inputsMax: limits.inputsMax)
     requests = .allocate(capacity: requestCapacity)
@@ -74,7 +77,9 @@ public final class InferenceBatch {
 
   /// Whether the cap on rows or values of one run is reached: run and empty the batch before more is added. A refused request counts as
   /// a row.
-  public var isFull: Bool { max(rowCount, requestCount) >= limits.rowsPerRunMax || valueCount >= limits.valuesPerRunMax }
+  public var isFull: Bool {
+    max(rowCount, requestCount) >= limits.rowsPerRunMax || valueCount >= limits.valuesPerRunMax || costNanoseconds >= limits.runNanosecondsMax
+  }
 
   /// Nothing was added since the batch was emptied.
   public var isEmpty: Bool { requestCount == 0 }
@@ -88,6 +93,7 @@ public final class InferenceBatch {
     requestCount = 0
     rowCount = 0
     valueCount = 0
+    costNanoseconds = 0
     isRun = false
     ids.removeAll()
     kept.removeAll()
@@ -123,9 +129,12 @@ public final class InferenceBatch {
     }
     lane.requestCount += 1
     guard lane.isReady else {
-      return refuse(place, lane.model, .unavailable, "model \"\(lane.model.name)\" is not ready: arm \"\(lane.arm.name)\" has not caught up with its update log")
+      return refuse(place, lane.model, .unavailable, "model \"\(lane.model.name)\" is not ready: arm \"\(lane.armName)\" has not caught up with its update log")
     }
-    if reader.request.pointee.output_count > 0, !checkOutputs(place, lane.model) { return }
+    if reader.request.pointee.output_count > 0, !checkOutputs(place, lane) { return }
+    guard reader.request.pointee.values <= UInt64(slot.valuesMax), reader.request.pointee.rows <= UInt64(slot.rowsMax) else {
+      return refuseSize(place, slot)
+    }
     take(request, place, slot, lane)
   }
 
@@ -142,8 +151,14 @@ public final class InferenceBatch {
     let rows = lane.rows.rowCount - firstRow
     place.pointee.rowCount = Int32(truncatingIfNeeded: rows)
     rowCount += rows
-    valueCount += lane.rows.entryCount - firstEntry
-    if sink != nil, event.id_length > 0, place.pointee.logs { keep(request, event, place) }
+    if lane.loaded == nil {
+      valueCount += lane.rows.entryCount - firstEntry
+    } else {
+      valueCount += Int(message.pointee.values)
+      costNanoseconds += Int64(rows) &* lane.nanosecondsPerRow
+    }
+    // What learns from nothing is told nothing.
+    if sink != nil, lane.loaded == nil, event.id_length > 0, place.pointee.logs { keep(request, event, place) }
   }
 
   /// The answer carries the id.
@@ -164,10 +179,15 @@ public final class InferenceBatch {
 
   private func begin() {
     beganNanoseconds = MonotonicClock.nanoseconds()
-    if catalog.generation != snapshot.generation {
-      snapshot = catalog.snapshot()
-      makeSlots()
-    }
+    refresh()
+  }
+
+  /// Takes the catalog as it is now, and lets go of models that are in it no more. Nothing while requests are in the batch: they are answered
+  /// by what they were decoded for.
+  public func refresh() {
+    guard requestCount <= 1, lanes.isEmpty, catalog.generation != snapshot.generation else { return }
+    snapshot = catalog.snapshot()
+    makeSlots()
   }
 
   /// Slots of the models served now; those that were there before keep their buffers.
@@ -175,8 +195,11 @@ public final class InferenceBatch {
     let old = slots
     slots = []
     for (index, model) in snapshot.models.enumerated() {
-      let isNewest = index == 0 || snapshot.models[index - 1].name != model.name
-      slots.append(old.first { $0.model === model && $0.isNewest == isNewest } ?? ModelSlot(model: model, isNewest: isNewest, limits: limits))
+      let isNormal = snapshot.isNormal(index)
+      let labels = snapshot.labels(of: index)
+      let known = old.first { $0.model === model }
+      known?.update(isNormal: isNormal, labels: labels)
+      slots.append(known ?? ModelSlot(model: model, isNormal: isNormal, labels: labels, limits: limits))
     }
     lastSlot = 0
   }
@@ -218,6 +241,15 @@ public final class InferenceBatch {
       if !overflow && !passed { place.pointee.deadlineNanoseconds = min(place.pointee.deadlineNanoseconds, deadline) }
     }
     var lane = slot.lanes[0]
+    if slot.model.loaded != nil, options.arm != nil || options.min_position != nil {
+      let name = options.arm != nil ? "arm" : "min_position"
+      refuse(
+        place, slot.model, .invalidArgument,
+        "parameters[\"\(name)\"]: model \"\(slot.model.name)\" comes from a bundle and learns nothing while it is served: it has versions, no arms and positions")
+      return nil
+    }
+    // It is never behind.
+    if slot.model.loaded != nil { place.pointee.maxStalenessMilliseconds = -1 }
     if let arm = options.arm {
       let name = UnsafeRawBufferPointer(start: arm, count: Int(options.arm_length))
       guard let named = slot.lane(named: name) else {
@@ -270,9 +302,31 @@ public final class InferenceBatch {
 
   private static let outputName: StaticString = "score"
 
-  /// Every model has one output.
-  private func checkOutputs(_ place: UnsafeMutablePointer<BatchedRequest>, _ model: ServedModel) -> Bool {
+  /// Cold: more rows or values than the model takes.
+  private func refuseSize(_ place: UnsafeMutablePointer<BatchedRequest>, _ slot: ModelSlot) {
     let request = reader.request.pointee
+    if request.values > UInt64(slot.valuesMax) {
+      var values: UInt64 = 0
+      for index in 0..<Int(request.tensor_count) {
+        guard let tensor = request.tensors?[index] else { continue }
+        values += tensor.elements
+        guard values > UInt64(slot.valuesMax) else { continue }
+        let name = text(tensor.name, tensor.name_length)
+        return refuse(
+          place, slot.model, .invalidArgument,
+          "inputs[\(index)] \"\(clipped(name))\": the request has more values than the bound (expected \(slot.valuesMax), found \(values))")
+      }
+    }
+    refuse(
+      place, slot.model, .invalidArgument,
+      "the request has \(request.rows) rows; model \"\(slot.model.name)\" takes at most \(slot.rowsMax) in one (max_batch_size)")
+  }
+
+  /// Whether the model has the outputs that the request names; which they are, of a model from a bundle. Every other has one.
+  private func checkOutputs(_ place: UnsafeMutablePointer<BatchedRequest>, _ lane: ModelLane) -> Bool {
+    let request = reader.request.pointee
+    let model = lane.model
+    if let outputs = lane.outputs { return checkOutputs(place, model, outputs) }
     for index in 0..<Int(request.output_count) {
       guard let output = request.outputs?[index] else { continue }
       let name = UnsafeRawBufferPointer(start: output.name, count: Int(output.name_length))
@@ -284,6 +338,23 @@ public final class InferenceBatch {
         "outputs[\(index)] \"\(clipped(text(output.name, output.name_length)))\": model \"\(model.name)\" has no such output; it has score")
       return false
     }
+    return true
+  }
+
+  private func checkOutputs(_ place: UnsafeMutablePointer<BatchedRequest>, _ model: ServedModel, _ outputs: ModelOutputs) -> Bool {
+    let request = reader.request.pointee
+    var mask: UInt64 = 0
+    for index in 0..<Int(request.output_count) {
+      guard let output = request.outputs?[index] else { continue }
+      guard let known = outputs.index(of: UnsafeRawBufferPointer(start: output.name, count: Int(output.name_length))) else {
+        refuse(
+          place, model, .invalidArgument,
+          "outputs[\(index)] \"\(clipped(text(output.name, output.name_length)))\": model \"\(model.name)\" has no such output; it has \(model.metadata.outputs.map(\.name).joined(separator: ", "))")
+        return false
+      }
+      mask |= 1 << UInt64(known)
+    }
+    place.pointee.outputs = mask
     return true
   }
 
@@ -370,7 +441,7 @@ public final class InferenceBatch {
       for shard in 0..<lane.shards where lane.positions[shard] < wanted[start + shard] {
         let asked = wanted[start..<start + lane.shards].map(String.init).joined(separator: ",")
         return refuse(
-          place, lane.model, .failedPrecondition, "parameters[\"min_position\"]: \(asked) is asked for; arm \"\(lane.arm.name)\" stands at \(lane.positionText)",
+          place, lane.model, .failedPrecondition, "parameters[\"min_position\"]: \(asked) is asked for; arm \"\(lane.armName)\" stands at \(lane.positionText)",
           counting: .tooStale)
       }
     }
@@ -378,7 +449,7 @@ public final class InferenceBatch {
     if most >= 0, lane.stalenessMilliseconds < 0 || lane.stalenessMilliseconds > most {
       let has = lane.stalenessMilliseconds < 0 ? "has not heard of its update log yet" : "is \(lane.stalenessMilliseconds) ms behind it at most"
       return refuse(
-        place, lane.model, .unavailable, "parameters[\"max_staleness_ms\"]: \(most) is asked for; arm \"\(lane.arm.name)\" \(has)",
+        place, lane.model, .unavailable, "parameters[\"max_staleness_ms\"]: \(most) is asked for; arm \"\(lane.armName)\" \(has)",
         counting: .tooStale)
     }
     encode(place, lane)
@@ -395,8 +466,17 @@ public final class InferenceBatch {
     output.append(lane.parameters.bytes)
     if place.pointee.namesArm { output.append(lane.armParameter.bytes) }
     let rows = Int(place.pointee.rowCount)
+    if let outputs = lane.outputs {
+      lane.append(outputs, mask: place.pointee.outputs, first: Int(place.pointee.firstRow), rows: rows, to: output)
+      return finish(place, lane, start, rows)
+    }
     if rows == 1 { output.append(oneRowOutput.bytes) } else { Self.appendOutputTensor(rows: rows, to: output) }
     output.appendField(6, bytes: UnsafeRawBufferPointer(start: lane.scores + Int(place.pointee.firstRow), count: rows * 4))
+    finish(place, lane, start, rows)
+  }
+
+  @inline(__always)
+  private func finish(_ place: UnsafeMutablePointer<BatchedRequest>, _ lane: ModelLane, _ start: Int, _ rows: Int) {
     place.pointee.code = .ok
     place.pointee.answerStart = start
     place.pointee.answerLength = output.count - start
@@ -476,6 +556,8 @@ struct BatchedRequest {
   /// Into the batch's `wanted`; -1: no position is asked for.
   var wantedStart: Int32 = -1
   var namesArm = false
+  /// Of a model from a bundle: those asked for, a bit for each.
+  var outputs = UInt64.max
   var logs = true
   var code = RPCCode.unknown
   /// -1: any.

@@ -14,10 +14,12 @@ public struct InferenceLimits: Sendable, Equatable {
   /// When a run has gathered this many rows or values, it is scored before more is taken: one connection cannot hold the loop.
   public var rowsPerRunMax: Int
   public var valuesPerRunMax: Int
+  /// And when scoring them may take this long, by what rows of their models took lately.
+  public var runNanosecondsMax: Int64
 
   public init(
     requestBytesMax: Int = 64 << 20, inputsMax: Int = 4096, valuesMax: Int = 1 << 16, textBytesMax: Int = 16384, idBytesMax: Int = 1024,
-    rowsPerRunMax: Int = 512, valuesPerRunMax: Int = 1 << 15
+    rowsPerRunMax: Int = 512, valuesPerRunMax: Int = 1 << 15, runNanosecondsMax: Int64 = 2_000_000
   ) {
     self.requestBytesMax = requestBytesMax
     self.inputsMax = inputsMax
@@ -26,5 +28,6 @@ public struct InferenceLimits: Sendable, Equatable {
     self.idBytesMax = idBytesMax
     self.rowsPerRunMax = rowsPerRunMax
     self.valuesPerRunMax = valuesPerRunMax
+    self.runNanosecondsMax = runNanosecondsMax
   }
 }

@@ -10,17 +10,36 @@ public enum InferenceService {
   /// - Parameter log: told of requests that carry an id, after their answers.
   public static func methods(catalog: ModelCatalog, limits: InferenceLimits = InferenceLimits(), log: ServedRequestSink? = nil) -> [RPCMethod] {
     [
-      RPCMethod("ModelInfer", .unary) { ModelInferHandler(loop: $0, batch: InferenceBatch(catalog: catalog, limits: limits, sink: log)) },
+      RPCMethod("ModelInfer", .unary) {
+        let handler = ModelInferHandler(loop: $0, batch: InferenceBatch(catalog: catalog, limits: limits, sink: log))
+        refresh(handler.batch, on: $0, catalog)
+        return handler
+      },
       RPCMethod("ModelStreamInfer", .streaming) {
-        ModelStreamInferHandler(loop: $0, batch: InferenceBatch(catalog: catalog, limits: limits, sink: log))
+        let handler = ModelStreamInferHandler(loop: $0, batch: InferenceBatch(catalog: catalog, limits: limits, sink: log))
+        refresh(handler.batch, on: $0, catalog)
+        return handler
       },
     ]
+  }
+
+  /// A loop without requests lets go of a model that is served no more, too.
+  private static func refresh(_ batch: InferenceBatch, on loop: ServerLoop, _ catalog: ModelCatalog) {
+    let reference = WeakBatch(batch: batch)
+    catalog.observe { [weak loop] in loop?.execute { reference.batch?.refresh() } }
+  }
+
+  /// Looked at on the loop's thread only.
+  private final class WeakBatch: @unchecked Sendable {
+    weak var batch: InferenceBatch?
+
+    init(batch: InferenceBatch) { self.batch = batch }
   }
 }
 
 /// ModelInfer on one loop: the requests of one read are scored together.
 final class ModelInferHandler: MethodHandler {
-  private let batch: InferenceBatch
+  let batch: InferenceBatch
 
   init(loop: ServerLoop, batch: InferenceBatch) {
     self.batch = batch
@@ -48,7 +67,7 @@ final class ModelInferHandler: MethodHandler {
 /// ModelStreamInfer on one loop: one answer for each request, in the order of the requests of a stream. What is wrong with a request is said
 /// in its answer and does not end the stream.
 final class ModelStreamInferHandler: MethodHandler {
-  private let batch: InferenceBatch
+  let batch: InferenceBatch
   private let message = OutputBuffer()
   /// Streams whose client has sent its last request, and waits for answers of this run.
   @exclusivity(unchecked) private var closing: [Call] = []

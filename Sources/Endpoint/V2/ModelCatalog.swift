@@ -22,22 +22,43 @@ public final class ModelCatalog: Sendable {
     /// Served models, by name and then version, the newest version of a name first.
     public let models: [ServedModel]
     public let generation: Int
+    /// By name: the versions that have a label.
+    public let labels: [String: [String: Int]]
 
-    init(models: [ServedModel], generation: Int) {
+    init(models: [ServedModel], generation: Int, labels: [String: [String: Int]] = [:]) {
+      self.labels = labels
       self.models = models.sorted { ($0.name, -$0.specification.version) < ($1.name, -$1.specification.version) }
       self.generation = generation
     }
 
-    /// The model of this name; an empty `version` means the newest. Cold.
+    /// What a request means that names no version: the one labelled `stable`, or the newest.
+    func isNormal(_ index: Int) -> Bool {
+      let model = models[index]
+      if let stable = labels[model.name]?["stable"], models.contains(where: { $0.name == model.name && $0.specification.version == stable }) {
+        return model.specification.version == stable
+      }
+      return index == 0 || models[index - 1].name != model.name
+    }
+
+    /// Labels of the model's version.
+    func labels(of index: Int) -> [String] {
+      let model = models[index]
+      return labels[model.name, default: [:]].filter { $0.value == model.specification.version }.map(\.key).sorted()
+    }
+
+    /// The model of this name; `version` is a number or a label, and empty means the one labelled `stable`, or the newest. Cold.
     /// - Throws: NOT_FOUND with what there is.
     public func find(name: String, version: String = "") throws(RPCStatus) -> ServedModel {
       let named = models.filter { $0.name == name }
       guard !named.isEmpty else { throw RPCStatus(.notFound, unknownModel(name)) }
-      if version.isEmpty { return named[0] }
+      if version.isEmpty, let index = models.indices.first(where: { models[$0].name == name && isNormal($0) }) { return models[index] }
       if let found = named.first(where: { $0.version == version }) { return found }
+      let known = labels[name] ?? [:]
+      if let number = known[version], let found = named.first(where: { $0.specification.version == number }) { return found }
+      let labelled = known.isEmpty ? "" : "; labels: \(known.keys.sorted().joined(separator: ", "))"
       throw RPCStatus(
         .notFound,
-        "model \"\(name)\" has no version \"\(clipped(version))\"; served: \(named.map(\.version).joined(separator: ", "))")
+        "model \"\(name)\" has no version \"\(clipped(version))\"; served: \(named.map(\.version).joined(separator: ", "))\(labelled)")
     }
 
     /// "model … is not served", with the nearest name, or what there is.
@@ -55,6 +76,12 @@ public final class ModelCatalog: Sendable {
   private struct State {
     var entries: [Entry] = []
     var snapshot = Snapshot(models: [], generation: 0)
+    var labels: [String: [String: Int]] = [:]
+    var observers: [@Sendable () -> Void] = []
+
+    mutating func makeSnapshot() {
+      snapshot = Snapshot(models: entries.filter(\.isServed).map(\.model), generation: snapshot.generation &+ 1, labels: labels)
+    }
   }
 
   /// Two models may share a name when their versions differ.
@@ -78,6 +105,24 @@ public final class ModelCatalog: Sendable {
     try snapshot().find(name: name, version: version)
   }
 
+  /// `observer` is called after each change, on the thread that made it: whoever keeps a snapshot while nothing happens can let go of it.
+  func observe(_ observer: @escaping @Sendable () -> Void) { state.withLock { $0.observers.append(observer) } }
+
+  /// Puts these in the place of all models that came from bundles, in one change.
+  /// - Parameter labels: by name, versions by their label.
+  func setLoaded(_ models: [ServedModel], labels: [String: [String: Int]]) {
+    let observers = state.withLock { state in
+      state.entries.removeAll { $0.model.loaded != nil }
+      state.entries += models.map { Entry(model: $0, isServed: true) }
+      state.entries.sort { ($0.model.name, -$0.model.specification.version) < ($1.model.name, -$1.model.specification.version) }
+      state.labels = labels
+      state.makeSnapshot()
+      latest.store(state.snapshot.generation, ordering: .releasing)
+      return state.observers
+    }
+    for observer in observers { observer() }
+  }
+
   /// All models, served or not, by name and then version, the newest first.
   public var index: [Entry] { state.withLock { $0.entries } }
 
@@ -92,9 +137,8 @@ public final class ModelCatalog: Sendable {
         isKnown = true
       }
       if isKnown {
-        let generation = state.snapshot.generation &+ 1
-        state.snapshot = Snapshot(models: state.entries.filter(\.isServed).map(\.model), generation: generation)
-        latest.store(generation, ordering: .releasing)
+        state.makeSnapshot()
+        latest.store(state.snapshot.generation, ordering: .releasing)
       }
       return isKnown
     }

@@ -1,4 +1,6 @@
+internal import Families
 public import Model
+public import ModelStore
 public import Serving
 
 /// One input or output as the protocol describes it.
@@ -8,19 +10,22 @@ public struct TensorMetadata: Sendable, Equatable {
   public var datatype: String
   /// -1: any size. The first is the number of rows.
   public var shape: [Int64]
+  /// Whether a request may leave the input out.
+  public var isOptional: Bool
 
-  public init(name: String, datatype: String, shape: [Int64]) {
+  public init(name: String, datatype: String, shape: [Int64], isOptional: Bool = true) {
     self.name = name
     self.datatype = datatype
     self.shape = shape
+    self.isOptional = isOptional
   }
 }
 
 /// What a model says of itself: the answer to ModelMetadata. Inputs are the features in the order of the specification; each may be
-/// left out of a request.
+/// left out of a request, but for tensors with nothing to put in their place.
 public struct ModelMetadata: Sendable, Equatable {
   public static let platform = "millrace"
-  /// The one output of every model: the score of each row.
+  /// The one output of every model that learns: the score of each row.
   public static let output = TensorMetadata(name: "score", datatype: "FP32", shape: [-1, 1])
 
   public var name: String
@@ -46,15 +51,38 @@ public struct ModelMetadata: Sendable, Equatable {
     if let loss = specification.loss { properties["loss"] = loss.name }
   }
 
+  public init(loaded: LoadedVersion) {
+    name = loaded.name
+    versions = [String(loaded.version)]
+    platform = Self.platform
+    inputs = loaded.specification.features.map(Self.input)
+    outputs = loaded.model.outputs.map {
+      TensorMetadata(name: $0.name, datatype: $0.element.datatype, shape: [-1] + $0.shape.map { Int64($0) }, isOptional: false)
+    }
+    properties = [
+      "family": loaded.model.family, "specification_hash": String(loaded.specification.hash, radix: 16),
+      "max_batch_size": String(loaded.maxBatchSize),
+    ]
+    // Tensors can be given by their columns instead.
+    for case let feature in loaded.specification.features {
+      guard let columns = feature.tensor?.columns, !columns.isEmpty, columns.count <= Self.columnsShownMax else { continue }
+      properties["columns.\(feature.name)"] = columns.joined(separator: ",")
+    }
+  }
+
+  /// Of an input with more, the names are not shown.
+  private static let columnsShownMax = 1024
+
   /// A feature as an input: categorical values are BYTES (INT64 and BOOL are taken too), numbers FP32 (any number is taken).
   private static func input(_ feature: Feature) -> TensorMetadata {
     switch feature.kind {
     case .categorical: TensorMetadata(name: feature.name, datatype: "BYTES", shape: [-1, feature.valuesMax > 1 ? -1 : 1])
-    case .numeric: TensorMetadata(name: feature.name, datatype: "FP32", shape: [-1, 1])
+    case .numeric: TensorMetadata(name: feature.name, datatype: "FP32", shape: [-1, 1], isOptional: feature.tensor?.absent != .refused)
     case .vector: TensorMetadata(name: feature.name, datatype: "FP32", shape: [-1, Int64(feature.valuesMax)])
     case .tensor:
       TensorMetadata(
-        name: feature.name, datatype: feature.tensor?.element.datatype ?? "FP32", shape: [-1] + (feature.tensor?.shape ?? [1]).map { Int64($0) })
+        name: feature.name, datatype: feature.tensor?.element.datatype ?? "FP32", shape: [-1] + (feature.tensor?.shape ?? [1]).map { Int64($0) },
+        isOptional: feature.tensor?.absent != .refused)
     }
   }
 }

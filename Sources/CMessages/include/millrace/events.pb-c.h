@@ -20,6 +20,7 @@ typedef struct Millrace__Feature Millrace__Feature;
 typedef struct Millrace__Label Millrace__Label;
 typedef struct Millrace__Problem Millrace__Problem;
 typedef struct Millrace__Prediction Millrace__Prediction;
+typedef struct Millrace__PredictionOutput Millrace__PredictionOutput;
 typedef struct Millrace__Example Millrace__Example;
 typedef struct Millrace__ExampleBatch Millrace__ExampleBatch;
 typedef struct Millrace__DeadLetter Millrace__DeadLetter;
@@ -221,6 +222,11 @@ struct  Millrace__Prediction
   int64_t *position;
   Millrace__Problem *error;
   char *gap;
+  /*
+   * Of models with more than one number for each row: every output by its name. `scores` stays the first number of the first one.
+   */
+  size_t n_outputs;
+  Millrace__PredictionOutput **outputs;
   Millrace__Prediction__LabelsThroughPresenceCase labels_through_presence_case;
   union {
     int64_t labels_through_ms;
@@ -228,7 +234,24 @@ struct  Millrace__Prediction
 };
 #define MILLRACE__PREDICTION__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&millrace__prediction__descriptor) \
-    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0, (char *)protobuf_c_empty_string, 0, 0, 0,NULL, 0,NULL, NULL, (char *)protobuf_c_empty_string, MILLRACE__PREDICTION__LABELS_THROUGH_PRESENCE__NOT_SET, {0} }
+    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0, (char *)protobuf_c_empty_string, 0, 0, 0,NULL, 0,NULL, NULL, (char *)protobuf_c_empty_string, 0,NULL, MILLRACE__PREDICTION__LABELS_THROUGH_PRESENCE__NOT_SET, {0} }
+
+
+/*
+ * One output of a model, for all rows, row by row: numbers, or texts.
+ */
+struct  Millrace__PredictionOutput
+{
+  ProtobufCMessage base;
+  char *name;
+  size_t n_values;
+  double *values;
+  size_t n_texts;
+  char **texts;
+};
+#define MILLRACE__PREDICTION_OUTPUT__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&millrace__prediction_output__descriptor) \
+    , (char *)protobuf_c_empty_string, 0,NULL, 0,NULL }
 
 
 typedef enum {
@@ -451,6 +474,25 @@ Millrace__Prediction *
 void   millrace__prediction__free_unpacked
                      (Millrace__Prediction *message,
                       ProtobufCAllocator *allocator);
+/* Millrace__PredictionOutput methods */
+void   millrace__prediction_output__init
+                     (Millrace__PredictionOutput         *message);
+size_t millrace__prediction_output__get_packed_size
+                     (const Millrace__PredictionOutput   *message);
+size_t millrace__prediction_output__pack
+                     (const Millrace__PredictionOutput   *message,
+                      uint8_t             *out);
+size_t millrace__prediction_output__pack_to_buffer
+                     (const Millrace__PredictionOutput   *message,
+                      ProtobufCBuffer     *buffer);
+Millrace__PredictionOutput *
+       millrace__prediction_output__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   millrace__prediction_output__free_unpacked
+                     (Millrace__PredictionOutput *message,
+                      ProtobufCAllocator *allocator);
 /* Millrace__Example methods */
 void   millrace__example__init
                      (Millrace__Example         *message);
@@ -525,6 +567,9 @@ typedef void (*Millrace__Problem_Closure)
 typedef void (*Millrace__Prediction_Closure)
                  (const Millrace__Prediction *message,
                   void *closure_data);
+typedef void (*Millrace__PredictionOutput_Closure)
+                 (const Millrace__PredictionOutput *message,
+                  void *closure_data);
 typedef void (*Millrace__Example_Closure)
                  (const Millrace__Example *message,
                   void *closure_data);
@@ -545,6 +590,7 @@ extern const ProtobufCMessageDescriptor millrace__feature__descriptor;
 extern const ProtobufCMessageDescriptor millrace__label__descriptor;
 extern const ProtobufCMessageDescriptor millrace__problem__descriptor;
 extern const ProtobufCMessageDescriptor millrace__prediction__descriptor;
+extern const ProtobufCMessageDescriptor millrace__prediction_output__descriptor;
 extern const ProtobufCMessageDescriptor millrace__example__descriptor;
 extern const ProtobufCMessageDescriptor millrace__example_batch__descriptor;
 extern const ProtobufCMessageDescriptor millrace__dead_letter__descriptor;
