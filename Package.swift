@@ -86,7 +86,7 @@ let package = Package(
     library("UpdateLog", ["Model", "Kernels", "CKernels"]),
     library("Learning", ["Events", "UpdateLog", "Model", "CKernels"]),
     // What smaller numbers cost.
-    library("Quantization", ["Importers", "Families", "Bundles", "Events", "Model"]),
+    library("Quantization", ["Importers", "ONNX", "Families", "Bundles", "Events", "Model", "Kernels"]),
     // Bytes on wires.
     library("Kafka", ["CKafka", "Telemetry", logging]),
     library("EmbeddedBroker", ["CKernels", nioCore, nioPosix, logging]),
@@ -119,11 +119,11 @@ let package = Package(
     tests("Bundles", ["Bundles", "Model"]),
     tests("Families", ["Families", "Bundles", "Model", "Kernels", "CKernels", "AllocationThresholds"]),
     tests("ONNX", ["ONNX", "Families", "Bundles", "Model", "Kernels", "ChildProcesses", "AllocationThresholds"], exclude: ["Clients"]),
-    tests("Importers", ["Importers", "ONNX", "Families", "Bundles", "Model", "ChildProcesses"], exclude: ["Clients"]),
+    tests("Importers", ["Importers", "ONNX", "Families", "Bundles", "Model", "Kernels", "ChildProcesses"], exclude: ["Clients"]),
     tests("ModelStore", ["ModelStore", "Importers", "ONNX", "Families", "Bundles", "Model", "Telemetry", logging]),
     tests("Events", ["Events", "Model", "CMessages", "CSimdJSON", "AllocationThresholds"]),
     tests("UpdateLog", ["UpdateLog", "Model", "Kernels", "AllocationThresholds"]),
-    tests("Quantization", ["Quantization", "Importers", "Families", "Bundles", "Events", "Model"]),
+    tests("Quantization", ["Quantization", "Importers", "ONNX", "Families", "Bundles", "Events", "Model", "Kernels"]),
     tests("Learning", ["Learning", "UpdateLog", "Events", "Model", "AllocationThresholds"]),
     tests("Kafka", ["Kafka", "CKafka", "EmbeddedBroker", "Telemetry", "AllocationThresholds", logging]),
     tests("EmbeddedBroker", ["EmbeddedBroker", "ChildProcesses", "CKernels", nioCore, nioPosix, logging], exclude: ["Clients"]),

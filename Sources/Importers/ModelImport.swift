@@ -52,7 +52,16 @@ public struct ModelImport {
       source.toolVersion = imported.toolVersion
       model = try Self.write(imported, into: writer, &facts)
       notes = imported.notes
-    case .onnx, .safetensors:
+    case .safetensors:
+      guard let specification = wish.specification else {
+        throw ImportError(
+          place: wish.fileName, reason: "weights alone do not say which family they are and how features become rows: give a specification (--specification)")
+      }
+      let imported = try SafetensorsModel.read(bytes, specification: specification)
+      model = imported.model
+      imported.write(into: writer)
+      facts = imported.facts
+    case .onnx:
       throw ImportError(place: wish.fileName, reason: "this build does not read \(format.rawValue)")
     }
     writer.manifest.source = source

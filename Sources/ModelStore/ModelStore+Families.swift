@@ -7,6 +7,8 @@ extension ModelStore {
   /// - Throws: `BundleError`, with the place in the file, or what else the family has against it.
   public static func load(_ bundle: ModelBundle) throws -> LoadedModel {
     switch bundle.manifest.family {
+    case "fm": return try FactorizationModel(bundle: bundle)
+    case "dlrm": return try DLRMModel(bundle: bundle)
     case "linear": return try LinearModel(bundle: bundle)
     case "trees": return try TreeModel(bundle: bundle)
     case "onnx": return try ONNXGraphModel(bundle: bundle)

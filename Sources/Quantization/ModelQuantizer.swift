@@ -20,6 +20,8 @@ public enum ModelQuantizer {
       throw EvaluationError(
         place: "family trees",
         reason: "there is nothing to gain: trees compare, they do not multiply, and their nodes are packed as small as the thresholds allow when the bundle is loaded")
+    case let model as FactorizationModel: return try write(model, rows: target.rows, into: writer)
+    case let model as DLRMModel: return try write(model, rows: target.rows, layers: target.layers, into: writer)
     case is LinearModel:
       throw EvaluationError(place: "family linear", reason: "there is nothing to gain: a few weights that fit any cache")
     default:

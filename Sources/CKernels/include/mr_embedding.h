@@ -34,7 +34,7 @@ uint32_t mr_embedding_row_bytes(int element, uint32_t head, uint32_t width);
 uint32_t mr_embedding_head_at(int element);
 uint32_t mr_embedding_values_at(int element, uint32_t head);
 
-/// Writes one row. Int8: scale and offset span the row's least and greatest value. Padding is zero. `head` may be null when there is none.
+/// Writes one row. Int8: scale and offset span the row's least and greatest value, which lie less than the greatest float apart. Padding is zero. `head` may be null when there is none.
 void mr_embedding_encode(const mr_embedding *table, const float *head, const float *values, void *row);
 /// Reads one row (below `row_count`: the caller has checked) back into floats. `head` or `values` may be null.
 void mr_embedding_decode(const mr_embedding *table, uint64_t row, float *head, float *values);

@@ -35,6 +35,9 @@ static inline uint64_t mr_mix64(uint64_t x) {
 /// The result is `mix(fold(x ^ state ^ C, y ^ rotl(state, 32) ^ D) + x)`.
 uint64_t mr_hash64(const void *data, size_t size, uint64_t seed);
 
+/// hashes[i] = mr_hash64 of the 8 bytes (little-endian) of words[i]: many whole numbers at once. `hashes` may be `words`.
+void mr_hash64_words(const uint64_t *words, size_t count, uint64_t seed, uint64_t *hashes);
+
 /// Joins an accumulated hash and the hash of the next part: depends on the order of parts.
 static inline uint64_t mr_hash_combine(uint64_t accumulated, uint64_t part) {
   uint64_t folded = mr_fold64(accumulated ^ UINT64_C(0x5BE0CD19137E2179), part ^ UINT64_C(0x9B05688C2B3E6C1F));

@@ -1,4 +1,3 @@
-public import Bundles
 internal import CKernels
 public import Kernels
 public import Model
@@ -8,7 +7,8 @@ public import Model
 /// vector go through the top tower, then the link.
 ///
 /// Tables and columns follow the specification: each categorical or bucketized feature, then each cross, has a table; each other numeric
-/// feature is a column, each vector as many as it has places. Columns of tensors (`dense`) come before those. A number that is not given is 0.
+/// feature is a column of the dense part's input `numerics`, each vector as many columns behind them as it has places. The numbers of a tensor
+/// `dense` come before all those. A numeric feature or a vector that is not given is 0.
 public final class DLRMModel: LoadedModel {
   public static let tablesMax = 1024
   public static let columnsMax = 65_536
@@ -18,36 +18,44 @@ public final class DLRMModel: LoadedModel {
   /// How a feature's several values become one vector.
   public typealias Pooling = EmbeddingTable.Pooling
 
-  /// Which fields have tables, which are columns; in order.
+  /// Which fields have tables, and which numbers are columns; in order.
   public struct Layout: Sendable, Equatable {
     /// The feature's name, or those of a cross joined by "*".
-    public var tables: [String] = []
+    public private(set) var tables: [String] = []
+    /// Numeric features without buckets: columns of the dense part.
+    public private(set) var numerics: [String] = []
     /// As `RowBatch.fields` has it, of each table.
-    var tableFields: [Int] = []
-    /// Fields that are columns, and how many each.
-    var columns: [(field: Int, count: Int)] = []
+    let tableFields: [Int]
+    /// Of the vectors, and how many columns each has: they come as sparse entries.
+    let vectorFields: [Int]
+    let vectorSizes: [Int]
 
-    public static func == (a: Layout, b: Layout) -> Bool {
-      a.tables == b.tables && a.tableFields == b.tableFields && a.columns.elementsEqual(b.columns, by: ==)
-    }
-
-    public init(_ specification: ModelSpecification) {
+    /// - Parameter hasDense: whether a tensor `dense` stands behind the features: then fields of crosses stand behind it.
+    public init(_ specification: ModelSpecification, hasDense: Bool = false) {
+      var tableFields: [Int] = [], vectorFields: [Int] = [], vectorSizes: [Int] = []
       for (field, feature) in specification.features.enumerated() {
         if feature.isCrossable {
           tables.append(feature.name)
           tableFields.append(field)
+        } else if feature.kind == .vector {
+          vectorFields.append(field)
+          vectorSizes.append(feature.valuesMax)
         } else {
-          columns.append((field, feature.kind == .vector ? feature.valuesMax : 1))
+          numerics.append(feature.name)
         }
       }
       for (index, cross) in specification.crosses.enumerated() {
         tables.append(cross.features.joined(separator: "*"))
-        tableFields.append(specification.features.count + index)
+        tableFields.append(specification.features.count + (hasDense ? 1 : 0) + index)
       }
+      self.tableFields = tableFields
+      self.vectorFields = vectorFields
+      self.vectorSizes = vectorSizes
     }
 
-    /// Columns that come from sparse entries.
-    public var columnCount: Int { columns.reduce(0) { $0 + $1.count } }
+    /// Columns that come from the specification.
+    public var columnCount: Int { numerics.count + vectorCount }
+    var vectorCount: Int { vectorSizes.reduce(0, +) }
   }
 
   public let layout: Layout
@@ -61,7 +69,7 @@ public final class DLRMModel: LoadedModel {
   public let precision: MatrixPrecision
   public let pooling: Pooling
   public let link: OutputLink
-  /// Numbers that come in the batch's dense part, before the columns of the specification; 0: none.
+  /// Numbers of the tensor `dense`, which stands before the columns of the specification; 0: there is none.
   public let denseCount: Int
 
   let bottomChain: DenseChain
@@ -79,7 +87,7 @@ public final class DLRMModel: LoadedModel {
     specification: ModelSpecification, tableRows: [Int], embeddings: EmbeddingTable, bottom: [LayerWeights], top: [LayerWeights],
     precision: MatrixPrecision = .float32, pooling: Pooling = .sum, link: OutputLink = .sigmoid, denseCount: Int = 0
   ) throws(FamilyError) {
-    let layout = Layout(specification)
+    let layout = Layout(specification, hasDense: denseCount > 0)
     let tables = layout.tables.count
     guard (1...Self.tablesMax).contains(tables) else {
       throw FamilyError(place: "tables", reason: "the specification has \(tables) features with a table, expected 1 to \(Self.tablesMax)")
@@ -108,15 +116,16 @@ public final class DLRMModel: LoadedModel {
     topChain = try Self.chain("top", top, inputs: width + (tables + 1) * tables / 2, outputs: outputs, precision, last: .none)
     guard outputs <= Self.outputsMax else { throw FamilyError(place: "top", reason: "\(outputs) outputs, at most \(Self.outputsMax)") }
 
-    var fields = [mr_embedding_field](repeating: mr_embedding_field(), count: specification.features.count + specification.crosses.count)
+    var fields = [mr_embedding_field](
+      repeating: mr_embedding_field(), count: specification.features.count + (denseCount > 0 ? 1 : 0) + specification.crosses.count)
     var firstRow = 0
     for (table, field) in layout.tableFields.enumerated() {
       fields[field] = mr_embedding_field(
         first_row: UInt32(firstRow), table_rows: UInt32(tableRows[table]), slot: UInt32(table), column: 0, columns: 0)
       firstRow += tableRows[table]
     }
-    var column = denseCount
-    for (field, count) in layout.columns {
+    var column = denseCount + layout.numerics.count
+    for (field, count) in zip(layout.vectorFields, layout.vectorSizes) {
       fields[field] = mr_embedding_field(first_row: 0, table_rows: 0, slot: 0, column: UInt32(column), columns: UInt32(count))
       column += count
     }
@@ -134,9 +143,19 @@ public final class DLRMModel: LoadedModel {
     self.link = link
     self.denseCount = denseCount
     super.init(
-      inputs: denseCount > 0 ? [InputTensor(name: "dense", shape: [denseCount])] : [],
+      inputs: Self.inputs(layout, denseCount),
       outputs: [OutputTensor(name: "score", shape: [outputs])], specification: specification, accumulatorWidth: tables * width,
       shards: specification.shards)
+  }
+
+  /// What stands in the dense part: the tensor, then the numeric features.
+  private static func inputs(_ layout: Layout, _ denseCount: Int) -> [InputTensor] {
+    var inputs: [InputTensor] = []
+    if denseCount > 0 { inputs.append(InputTensor(name: "dense", shape: [denseCount])) }
+    if !layout.numerics.isEmpty {
+      inputs.append(InputTensor(name: "numerics", shape: [layout.numerics.count], offset: denseCount * 4, columns: layout.numerics, absent: 0))
+    }
+    return inputs
   }
 
   private static func chain(

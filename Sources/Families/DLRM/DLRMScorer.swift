@@ -16,8 +16,9 @@ final class DLRMScorer: Scorer {
   private let width: Int
   private let tables: Int
   private let columns: Int
+  /// Numbers of the batch's dense rows.
   private let denseCount: Int
-  /// Whether columns come from sparse entries: then the numbers of a row are gathered, otherwise they are read where they lie.
+  /// Whether vectors come from sparse entries: then the numbers of a row are gathered, otherwise they are read where they lie.
   private let gathers: Bool
   private let outputCount: Int
   private let interactionWidth: Int
@@ -44,9 +45,9 @@ final class DLRMScorer: Scorer {
     link = model.link
     width = model.embeddings.width
     tables = model.tableRows.count
-    denseCount = model.denseCount
+    denseCount = model.denseCount + model.layout.numerics.count
     columns = model.bottomChain.inputs
-    gathers = model.layout.columnCount > 0
+    gathers = model.layout.vectorCount > 0
     outputCount = model.topChain.outputs
     // A whole number of vectors, so that rows begin aligned.
     interactionWidth = (model.topChain.inputs + 15) / 16 * 16

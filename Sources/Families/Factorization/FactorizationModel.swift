@@ -1,4 +1,3 @@
-public import Bundles
 internal import CKernels
 public import Kernels
 public import Model
@@ -19,19 +18,26 @@ public final class FactorizationModel: LoadedModel {
   public let factors: Int
   public let link: OutputLink
 
-  /// Nil when the table's rows are not `bias.count` linear weights and as many times `factors` values, or there are no rows or outputs.
+  /// Nil when the table's rows are not `bias.count` linear weights and as many times some number of values, or there are no rows or outputs.
   /// `specification`: what makes the entries; its `shards` is how many shards the rows are cut into.
-  public init?(table: EmbeddingTable, bias: [Float], link: OutputLink, specification: ModelSpecification?) {
-    guard (1...Self.outputsMax).contains(bias.count), table.rowCount > 0, table.headWidth == bias.count, table.width % bias.count == 0 else {
-      return nil
-    }
+  public convenience init?(table: EmbeddingTable, bias: [Float], link: OutputLink, specification: ModelSpecification?) {
+    guard Self.fits(table: table, bias: bias) else { return nil }
+    self.init(checked: table, bias: bias, link: link, specification: specification)
+  }
+
+  static func fits(table: EmbeddingTable, bias: [Float]) -> Bool {
+    (1...outputsMax).contains(bias.count) && table.rowCount > 0 && table.headWidth == bias.count && table.width % bias.count == 0
+  }
+
+  /// `fits` holds.
+  init(checked table: EmbeddingTable, bias: [Float], link: OutputLink, specification: ModelSpecification?) {
     self.table = table
     self.bias = bias
     self.link = link
     factors = table.width / bias.count
     super.init(
       inputs: [], outputs: [OutputTensor(name: "score", shape: [bias.count])], specification: specification,
-      accumulatorWidth: bias.count * (factors + 2), shards: specification?.shards ?? 1)
+      accumulatorWidth: bias.count * (table.width / bias.count + 2), shards: specification?.shards ?? 1)
   }
 
   public override var family: String { "fm" }
