@@ -129,4 +129,38 @@ import Testing
       for row in 0..<30 { #expect(abs(answers[row] - ensemble.score(row: rows[row])[0]) <= 1e-50) }
     }
   }
+
+  /// Sets over so many categories that no table is made of them, beside one that has a table.
+  @Test func setsOfManyCategories() throws {
+    let words = 40_000
+    var ensemble = TreeEnsemble(
+      featureCount: 2, outputCount: 1,
+      nodes: [
+        .init(feature: 0, comparison: .member, missing: .zero, defaultLeft: true, threshold: 0, categoryStart: 0, categoryWords: Int32(words), left: 1, right: ~2),
+        .init(feature: 1, comparison: .member, missing: .nothing, defaultLeft: false, threshold: 0, categoryStart: 7, categoryWords: 1, left: ~0, right: ~1),
+      ], categoryBits: Array(repeating: 0, count: words), leafValues: [1, 2, 4],
+      trees: [.init(nodeStart: 0, nodeCount: 2, leafStart: 0, leafCount: 3, output: 0)])
+    ensemble.categoryBits[words - 1] = 1 << 31
+    ensemble.categoryBits[7] = 1 | 1 << 5
+    let last = Double(words * 32 - 1)
+    let rows: [[Double]] = [[last, 5], [last, 5.9], [last, 6], [last, .nan], [last, -0.9], [last, -1], [last + 1, 5], [0, 5], [.nan, 0], [.infinity, 0], [31, 0]]
+    #expect(rows.map { ensemble.score(row: $0)[0] } == [1, 1, 2, 1, 1, 2, 4, 1, 1, 4, 4])
+    let before = InstructionSet.current
+    defer { InstructionSet.force(before) }
+    for set in InstructionSet.supported {
+      InstructionSet.force(set)
+      for ways in Self.ways {
+        let forest = try PackedForest(ensemble, ways: ways)
+        let scratch = try PackedForest.Scratch(forest, rowsMax: rows.count)
+        let (base, start, stride) = Self.packed(rows, of: .double, features: 2)
+        defer { base.deallocate() }
+        var answers = Array(repeating: 0.0, count: rows.count)
+        answers.withUnsafeMutableBytes {
+          guard let to = $0.baseAddress else { return }
+          forest.score(base + start, stride: stride, of: .double, count: rows.count, into: to, of: .double, scratch: scratch)
+        }
+        #expect(answers == [1, 1, 2, 1, 1, 2, 4, 1, 1, 4, 4], "\(set), ways \(ways.rawValue)")
+      }
+    }
+  }
 }

@@ -39,6 +39,8 @@ import Testing
     #expect(problems { $0.nodes[0].right = ~3 } == ["tree 0, node 0: leaf 3 of 3"])
     #expect(problems { $0.trees[0].nodeCount = 3 } == ["tree 0: 3 nodes from 0 on, in a forest of 2"])
     #expect(problems { $0.trees[0].leafCount = 4 } == ["tree 0: 4 leaves from 0 on, in a forest of 3"])
+    #expect(problems { $0.nodes[0].right = ~1 } == ["tree 0, node 1: leaf 1 is another node's too"])
+    #expect(problems { $0.trees.append($0.trees[0]) } == ["tree 1: its nodes or leaves are those of the trees before, too"])
     #expect(problems { $0.trees[0].output = 1 } == ["tree 0: output 1 of 1"])
     #expect(problems { $0.baseScores = [] } == ["forest: 0 base scores for 1 outputs"])
     #expect(problems { $0.divisor = 0 } == ["forest: a divisor of 0.0"])
@@ -85,6 +87,8 @@ import Testing
     let bytes = try writer.encoded()
     let bundle = try bytes.withUnsafeBytes { try ModelBundle.read($0) }
     let read = try TreeModel(bundle: bundle)
+    // Its ranks stand in the file.
+    #expect(bundle.contains("trees.ranks"))
     #expect(read.shards == 3 && read.family == "trees" && read.settings == model.settings)
     let rows = ensemble.rows(20, &numbers)
     let batch = Self.batch(rows, of: .float32, features: ensemble.featureCount)

@@ -61,6 +61,8 @@ typedef struct mr_forest_source {
   const uint32_t *category_bits;
   const double *leaf_values;
   int64_t node_count, tree_count, category_word_count, leaf_value_count;
+  /// Null, or what `mr_forest_rank` found for each node: then nothing needs to be sorted. Checked.
+  const uint32_t *ranks;
 } mr_forest_source;
 
 /// What is wrong with a forest. `reason` is a constant; -1 where there is no tree or node to name.
@@ -69,8 +71,9 @@ typedef struct mr_forest_problem {
   int64_t tree, node;
 } mr_forest_problem;
 
-/// Every index in range, every node reached from at most one place and the root from none: so walks end. Linear, one byte of memory a node
-/// of the largest tree. False: `problem` says what and where.
+/// Every index in range, trees one after the other, every node and leaf reached from at most one place and the root from none: so walks end,
+/// and what is packed is no larger than what came. Linear, one byte of memory a node and leaf of the largest tree. False: `problem`
+/// says what and where.
 bool mr_forest_check(const mr_forest_source *source, mr_forest_problem *problem);
 
 /// Ways of scoring. All give the same sums (`double` summation: up to the order of adds).
@@ -79,7 +82,7 @@ enum {
   MR_FOREST_PLAIN = 1,
   /// Rank-coded rows, 64 (32, 16) of them a vector, every node of a tree of at most 256 leaves evaluated.
   MR_FOREST_SLICED = 2,
-  /// Rank-coded row, all nodes of a tree of at most 64 leaves in one vector, the path by pointer doubling. AVX-512 VBMI.
+  /// Rank-coded row, all nodes of a tree of at most 64 leaves decided at once, the path by pointer doubling. Not in plain C.
   MR_FOREST_DOUBLING = 4,
   /// Rank-coded row, several trees or rows in flight.
   MR_FOREST_WALK = 8,
@@ -96,6 +99,9 @@ typedef struct mr_forest_scratch mr_forest_scratch;
 /// `MR_FOREST_PLAIN` steps in when none is left. Null: `problem` says why.
 mr_forest *mr_forest_create(const mr_forest_source *source, int ways, mr_forest_problem *problem);
 void mr_forest_destroy(mr_forest *forest);
+/// The place of each node's threshold among those of its feature: a bundle keeps them, so that loading sorts nothing. Any `ranks` in
+/// `source` are not looked at. `ranks`: room for node_count. False: `problem` says why.
+bool mr_forest_rank(const mr_forest_source *source, uint32_t *ranks, mr_forest_problem *problem);
 /// The ways that it is packed for.
 int mr_forest_ways(const mr_forest *forest);
 /// Memory that it holds.
@@ -138,7 +144,7 @@ typedef struct mr_forest_answer {
   const double *base;
 } mr_forest_answer;
 
-/// What each row's sums begin with before `mr_forest_add`.
+/// What each row's sums begin with before `mr_forest_add`. `answer` null: 0, for trees that are not the first.
 void mr_forest_begin(const mr_forest *forest, const mr_forest_answer *answer, int64_t count, void *sums);
 /// From sums to answers: [count, output_count] (argmax: [count, 1]) floats or doubles (`elements`, as for rows). `values`: room for
 /// output_count doubles.

@@ -5,7 +5,7 @@
 
 /// Whether the base is added before the trees.
 static bool begins_with_base(const mr_forest *f, const mr_forest_answer *answer) {
-  return f->summation == MR_TREE_SUM_FLOAT && answer->divisor == 1;
+  return answer && f->summation == MR_TREE_SUM_FLOAT && answer->divisor == 1;
 }
 
 void mr_forest_begin(const mr_forest *f, const mr_forest_answer *answer, int64_t count, void *sums) {

@@ -177,12 +177,30 @@ static int64_t place_levels(code_scale *scale, int64_t start) {
   return start;
 }
 
-/// Fills the levels of a scale, whose thresholds stand in `sorted`, up to `end`.
-static void fill_levels(forest_code *code, const code_scale *scale, const double *sorted, int64_t end) {
+/// Where the levels of a scale end.
+static int64_t end_of(const forest_code *code, int32_t scale) {
+  return scale + 1 < code->scale_count ? code->scales[scale + 1].level[0] : code->threshold_count;
+}
+
+/// Places the levels of all scales, whose counts are known, and makes room for them.
+static bool place_thresholds(mr_forest *forest) {
+  forest_code *code = &forest->code;
+  for (int32_t s = 0; s < code->scale_count; s++) code->threshold_count = place_levels(&code->scales[s], code->threshold_count);
+  code->wide = forest_allocate((size_t)code->threshold_count, sizeof(double), &forest->bytes);
+  code->narrow = forest_allocate((size_t)code->threshold_count, sizeof(float), &forest->bytes);
+  return code->wide && code->narrow;
+}
+
+/// Fills up a scale whose thresholds stand in its lowest level.
+static void fill_levels(forest_code *code, int32_t place) {
+  code_scale *scale = &code->scales[place];
   const int32_t lowest = scale->levels - 1;
-  for (int64_t i = scale->level[lowest], at = 0; i < end; i++, at++) {
-    code->wide[i] = at < scale->count ? sorted[at] : INFINITY;
-    code->narrow[i] = at < scale->count ? floored(sorted[at]) : INFINITY;
+  const int64_t start = scale->level[lowest], end = end_of(code, place);
+  uint32_t below_zero = 0;
+  for (int64_t i = start; i < end; i++) {
+    if (i - start >= scale->count) code->wide[i] = INFINITY;
+    code->narrow[i] = floored(code->wide[i]);
+    below_zero += code->wide[i] < 0;
   }
   for (int32_t l = lowest - 1; l >= 0; l--) {
     const int64_t below = scale->level[l + 1], below_end = l + 1 == lowest ? end : scale->level[l + 2];
@@ -191,66 +209,99 @@ static void fill_levels(forest_code *code, const code_scale *scale, const double
       code->narrow[i] = last < below_end ? code->narrow[last] : INFINITY;
     }
   }
+  scale->missing_most = scale->missing == MR_TREE_MISSING_ZERO ? (double)MR_TREE_ZERO_MAX : -1;
+  scale->missing_rank = scale->missing == MR_TREE_MISSING_NOTHING ? below_zero : scale->missing_left ? 0 : (uint32_t)scale->count;
 }
 
-static uint32_t rank_of_zero(const double *sorted, int32_t count) {
-  uint32_t rank = 0;
-  while ((int32_t)rank < count && sorted[rank] < 0) rank++;
-  return rank;
-}
-
-/// Thresholds of each scale, sorted, each once; and every node's place among them.
-static bool pack_thresholds(mr_forest *forest, coded_node *coded, const entry *unsorted, int64_t count) {
+/// Thresholds of each scale, sorted, each once; and every node's place among them. `starts`: where each scale's entries begin.
+static bool sort_thresholds(mr_forest *forest, const mr_forest_source *s, coded_node *coded, int64_t *starts, int64_t count) {
   forest_code *code = &forest->code;
-  entry *entries = malloc(((size_t)count * 2 + 1) * sizeof *entries);
-  double *sorted = malloc(((size_t)count + 1) * sizeof *sorted);
-  int64_t *starts = calloc((size_t)code->scale_count + 1, sizeof *starts);
-  bool is_good = entries && sorted && starts;
-  if (is_good) {
-    for (int64_t i = 0; i < count; i++) starts[coded[unsorted[i].node].scale + 1]++;
-    for (int32_t s = 0; s < code->scale_count; s++) starts[s + 1] += starts[s];
-    for (int64_t i = 0; i < count; i++) entries[starts[coded[unsorted[i].node].scale]++] = unsorted[i];
-    // Each start now is the next one's. A scale's thresholds are written where its entries begin.
-    for (int32_t s = 0; s < code->scale_count; s++) {
-      const int64_t begin = s ? starts[s - 1] : 0, end = starts[s];
-      code_scale *scale = &code->scales[s];
-      sort_entries(entries + begin, entries + count, end - begin);
-      int32_t different = 0;
-      for (int64_t i = begin; i < end; i++) {
-        if (i == begin || entries[i].key != entries[i - 1].key) sorted[begin + different++] = descending(entries[i].key);
-        coded[entries[i].node].rank = different - 1;
-      }
-      scale->count = different;
-      scale->missing_most = scale->missing == MR_TREE_MISSING_ZERO ? (double)MR_TREE_ZERO_MAX : -1;
-      scale->missing_rank = scale->missing == MR_TREE_MISSING_NOTHING ? rank_of_zero(sorted + begin, different)
-                            : scale->missing_left                     ? 0
-                                                                      : (uint32_t)different;
-      code->threshold_count = place_levels(scale, code->threshold_count);
+  size_t for_now = 0;
+  entry *entries = forest_allocate((size_t)count * 2, sizeof *entries, &for_now);
+  if (!entries) return false;
+  for (int64_t i = 0; i < s->node_count; i++)
+    if (coded[i].scale >= 0) entries[starts[coded[i].scale]++] = (entry){ascending(normalise(&s->nodes[i]).threshold), i};
+  // Each start now is the next one's.
+  for (int32_t k = code->scale_count; k > 0; k--) starts[k] = starts[k - 1];
+  starts[0] = 0;
+  for (int32_t k = 0; k < code->scale_count; k++) {
+    const int64_t begin = starts[k], end = starts[k + 1];
+    sort_entries(entries + begin, entries + count, end - begin);
+    int32_t different = 0;
+    for (int64_t i = begin; i < end; i++) {
+      if (i == begin || entries[i].key != entries[i - 1].key) different++;
+      coded[entries[i].node].rank = different - 1;
     }
-    code->wide = forest_allocate((size_t)code->threshold_count, sizeof(double), &forest->bytes);
-    code->narrow = forest_allocate((size_t)code->threshold_count, sizeof(float), &forest->bytes);
-    is_good = code->wide && code->narrow;
-    for (int32_t s = 0; is_good && s < code->scale_count; s++)
-      fill_levels(code, &code->scales[s], sorted + (s ? starts[s - 1] : 0), s + 1 < code->scale_count ? code->scales[s + 1].level[0] : code->threshold_count);
+    code->scales[k].count = different;
+  }
+  const bool is_good = place_thresholds(forest);
+  for (int32_t k = 0; is_good && k < code->scale_count; k++) {
+    double *to = code->wide + code->scales[k].level[code->scales[k].levels - 1];
+    for (int64_t i = starts[k]; i < starts[k + 1]; i++)
+      if (i == starts[k] || entries[i].key != entries[i - 1].key) *to++ = descending(entries[i].key);
   }
   free(entries);
-  free(sorted);
-  free(starts);
   return is_good;
 }
 
-bool forest_code_pack(mr_forest *forest, const mr_forest_source *s, coded_node *coded) {
+/// The same from ranks that came with the forest: nothing is sorted, everything is checked. False: `problem` says which node's is wrong.
+static bool take_thresholds(mr_forest *forest, const mr_forest_source *s, coded_node *coded, const int64_t *starts, mr_forest_problem *problem) {
+  forest_code *code = &forest->code;
+  for (int64_t i = 0; i < s->node_count; i++) {
+    if (coded[i].scale < 0) continue;
+    code_scale *scale = &code->scales[coded[i].scale];
+    // A scale has no more thresholds than nodes.
+    if ((int64_t)s->ranks[i] >= starts[coded[i].scale + 1] - starts[coded[i].scale]) {
+      *problem = (mr_forest_problem){"a rank beyond its feature's thresholds", -1, i};
+      return false;
+    }
+    coded[i].rank = (int32_t)s->ranks[i];
+    if (coded[i].rank >= scale->count) scale->count = coded[i].rank + 1;
+  }
+  if (!place_thresholds(forest)) return false;
+  // All bits set: a NaN, which no threshold is.
+  memset(code->wide, 0xFF, (size_t)code->threshold_count * sizeof *code->wide);
+  for (int64_t i = 0; i < s->node_count; i++) {
+    // Thresholds of a large forest lie anywhere in its memory: some are asked for ahead.
+    const int64_t ahead = i + 24;
+    if (ahead < s->node_count && coded[ahead].scale >= 0) {
+      const code_scale *next = &code->scales[coded[ahead].scale];
+      __builtin_prefetch(code->wide + next->level[next->levels - 1] + coded[ahead].rank, 1);
+    }
+    if (coded[i].scale < 0) continue;
+    const code_scale *scale = &code->scales[coded[i].scale];
+    const double threshold = normalise(&s->nodes[i]).threshold;
+    double *known = code->wide + scale->level[scale->levels - 1] + coded[i].rank;
+    if (*known == *known && *known != threshold) {
+      *problem = (mr_forest_problem){"a rank that is not its threshold's", -1, i};
+      return false;
+    }
+    *known = threshold;
+  }
+  for (int32_t k = 0; k < code->scale_count; k++) {
+    const double *t = code->wide + code->scales[k].level[code->scales[k].levels - 1];
+    for (int32_t r = 0; r < code->scales[k].count; r++) {
+      // False for a rank that no node has, too.
+      if (t[r] == t[r] && (r == 0 || t[r - 1] < t[r])) continue;
+      *problem = (mr_forest_problem){"ranks that do not ascend with their thresholds", -1, -1};
+      return false;
+    }
+  }
+  return true;
+}
+
+bool forest_code_pack(mr_forest *forest, const mr_forest_source *s, coded_node *coded, mr_forest_problem *problem) {
   forest_code *code = &forest->code;
   // For each feature: NOTHING, NAN right, NAN left, ZERO right, ZERO left.
   enum { KINDS = 5 };
   int32_t *scale_of = calloc((size_t)s->feature_count * KINDS + 1, sizeof *scale_of);
-  entry *entries = malloc(((size_t)s->node_count + 1) * sizeof *entries);
-  int64_t entry_count = 0, capacity = 0;
-  bool is_good = scale_of && entries;
+  int64_t *starts = calloc(1, sizeof *starts);
+  int64_t threshold_nodes = 0, capacity = 0;
+  bool is_good = scale_of && starts;
   for (int64_t i = 0; is_good && i < s->node_count; i++) {
     const mr_tree_node *node = &s->nodes[i];
     const normal_node n = normalise(node);
-    coded[i] = (coded_node){0, 0, n.is_swapped ? node->right : node->left, n.is_swapped ? node->left : node->right};
+    coded[i] = (coded_node){-1, 0, n.is_swapped ? node->right : node->left, n.is_swapped ? node->left : node->right};
     if (n.predicate >= 0) continue;
     const int kind = n.missing == MR_TREE_MISSING_NOTHING ? 0 : n.missing * 2 - 1 + n.missing_left;
     int32_t *scale = &scale_of[(size_t)node->feature * KINDS + (size_t)kind];
@@ -258,22 +309,33 @@ bool forest_code_pack(mr_forest *forest, const mr_forest_source *s, coded_node *
       if (code->scale_count == capacity) {
         capacity = capacity ? capacity * 2 : 64;
         code_scale *grown = realloc(code->scales, (size_t)capacity * sizeof *grown);
-        if (!grown) {
+        if (grown) code->scales = grown;
+        int64_t *more = realloc(starts, ((size_t)capacity + 1) * sizeof *more);
+        if (more) starts = more;
+        if (!grown || !more) {
           is_good = false;
           break;
         }
-        code->scales = grown;
       }
       code->scales[code->scale_count++] = (code_scale){.feature = node->feature, .missing = n.missing, .missing_left = n.missing_left};
+      starts[code->scale_count] = 0;
       *scale = code->scale_count;
     }
     coded[i].scale = *scale - 1;
-    entries[entry_count++] = (entry){ascending(n.threshold), i};
+    starts[*scale]++;
+    threshold_nodes++;
   }
   forest->bytes += (size_t)capacity * sizeof(code_scale);
-  is_good = is_good && pack_thresholds(forest, coded, entries, entry_count) && pack_predicates(forest, s, coded, s->node_count - entry_count);
+  if (is_good) {
+    starts[0] = 0;
+    for (int32_t k = 0; k < code->scale_count; k++) starts[k + 1] += starts[k];
+    is_good = s->ranks ? take_thresholds(forest, s, coded, starts, problem) : sort_thresholds(forest, s, coded, starts, threshold_nodes);
+    for (int32_t k = 0; is_good && k < code->scale_count; k++) fill_levels(code, k);
+  }
+  free(starts);
   free(scale_of);
-  free(entries);
+  if (is_good && threshold_nodes < s->node_count)
+    is_good = pack_predicates(forest, s, coded, s->node_count - threshold_nodes) && forest_groups_pack(forest, s->node_count, coded);
   for (int32_t i = 0; is_good && i < code->scale_count; i++) {
     code_scale *scale = &code->scales[i];
     scale->byte_column = (int32_t)code->byte_columns;
@@ -292,4 +354,6 @@ void forest_code_free(mr_forest *forest) {
   free(forest->code.narrow);
   free(forest->code.predicates);
   free(forest->code.category_bits);
+  free(forest->code.groups);
+  free(forest->code.group_tables);
 }

@@ -8,7 +8,7 @@ typedef struct visit {
   int32_t node, depth;
 } visit;
 
-static void pack_tree(const forest_code *code, const coded_node *nodes, doubling_tree *tree, uint8_t *steps) {
+static void pack_tree(const forest_code *code, const coded_node *nodes, doubling_tree *tree, uint8_t *steps, uint8_t *levels) {
   visit stack[DOUBLING_NODES_MAX];
   uint8_t places[DOUBLING_NODES_MAX];
   int32_t order[DOUBLING_NODES_MAX], placed = 0, depth = 0, deepest = 1;
@@ -36,6 +36,7 @@ static void pack_tree(const forest_code *code, const coded_node *nodes, doubling
     tree->left[n] = node->left < 0 ? (uint8_t)n : places[node->left];
     tree->right[n] = node->right < 0 ? (uint8_t)n : places[node->right];
   }
+  *levels = (uint8_t)deepest;
   *steps = 0;
   while (1 << *steps < deepest) ++*steps;
 }
@@ -44,11 +45,13 @@ bool forest_doubling_pack(mr_forest *forest, const mr_forest_source *s, const co
   doubling_forest *doubling = &forest->doubling;
   doubling->trees = forest_allocate((size_t)s->tree_count, sizeof *doubling->trees, &forest->bytes);
   doubling->steps = forest_allocate((size_t)s->tree_count, 1, &forest->bytes);
-  if (!doubling->trees || !doubling->steps) return false;
+  doubling->levels = forest_allocate((size_t)s->tree_count, 1, &forest->bytes);
+  if (!doubling->trees || !doubling->steps || !doubling->levels) return false;
   for (int64_t t = 0; t < s->tree_count; t++) {
     memset(&doubling->trees[t], 0, sizeof doubling->trees[t]);
-    doubling->steps[t] = 0;
-    if (s->trees[t].node_count) pack_tree(&forest->code, coded + s->trees[t].node_start, &doubling->trees[t], &doubling->steps[t]);
+    doubling->steps[t] = doubling->levels[t] = 0;
+    if (s->trees[t].node_count)
+      pack_tree(&forest->code, coded + s->trees[t].node_start, &doubling->trees[t], &doubling->steps[t], &doubling->levels[t]);
   }
   return true;
 }
@@ -56,4 +59,5 @@ bool forest_doubling_pack(mr_forest *forest, const mr_forest_source *s, const co
 void forest_doubling_free(mr_forest *forest) {
   free(forest->doubling.trees);
   free(forest->doubling.steps);
+  free(forest->doubling.levels);
 }

@@ -1,15 +1,13 @@
 // Hot: no allocation. One row, one tree at a time, all nodes of the tree at once: one permutation fetches the codes of up to 63 nodes out of
 // the row's 64, one compare decides them all, and where each node leads is then followed by doubling: after k steps every byte knows the node
 // 2^k on, and stays at the last one before a leaf.
-#include "forest_internal.h"
-
 #if defined(__x86_64__)
 #include <immintrin.h>
 
+#include "forest_internal.h"
+
 #define VBMI __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,bmi2")))
 #define INLINE VBMI static inline __attribute__((always_inline))
-
-bool forest_doubling_supported(void) { return __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("bmi2"); }
 
 /// The leaf that the row ends in, from the left.
 INLINE uint64_t leaf_of(const doubling_tree *tree, uint32_t steps, __m512i codes) {
@@ -27,7 +25,7 @@ INLINE uint64_t leaf_of(const doubling_tree *tree, uint32_t steps, __m512i codes
   return last - 1 + (_cvtmask64_u64(right) >> last & 1);
 }
 
-VBMI void forest_doubling_add(const mr_forest *forest, const uint8_t *codes, int64_t from, int64_t to, void *sums) {
+VBMI void forest_doubling_avx512(const mr_forest *forest, const uint8_t *codes, int64_t from, int64_t to, void *sums) {
   const __m512i row = _mm512_load_si512(codes);
   const doubling_tree *trees = forest->doubling.trees;
   const uint8_t *steps = forest->doubling.steps;
@@ -52,10 +50,5 @@ VBMI void forest_doubling_add(const mr_forest *forest, const uint8_t *codes, int
   }
   if (t < to) even += (double)leaves[packed[t].leaf_start + (int64_t)leaf_of(&trees[t], steps[t], row)];
   *(double *)sums += even + odd;
-}
-#else
-bool forest_doubling_supported(void) { return false; }
-void forest_doubling_add(const mr_forest *forest, const uint8_t *codes, int64_t from, int64_t to, void *sums) {
-  (void)forest, (void)codes, (void)from, (void)to, (void)sums;
 }
 #endif

@@ -1,16 +1,29 @@
 // Packing a forest for the ways that suit it, and choosing among them for each batch.
+#define _DEFAULT_SOURCE
 #include <math.h>
 #include <stdlib.h>
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
 
 #include "forest_internal.h"
 #include "mr_isa.h"
 
+/// From this size on memory asks for huge pages: walks through large trees miss the TLB at each step otherwise.
+static const size_t huge_page = (size_t)2 << 20;
+
 void *forest_allocate(size_t count, size_t size, size_t *bytes) {
   size_t total;
-  if (__builtin_mul_overflow(count, size, &total) || __builtin_add_overflow(total, 127, &total)) return NULL;
-  total &= ~(size_t)63;
-  void *memory = aligned_alloc(64, total);
-  if (memory) *bytes += total;
+  if (__builtin_mul_overflow(count, size, &total) || __builtin_add_overflow(total, 128 + huge_page, &total)) return NULL;
+  total -= huge_page;
+  const size_t alignment = total < 2 * huge_page ? 64 : huge_page;
+  total = (total + alignment - 1) / alignment * alignment;
+  void *memory = aligned_alloc(alignment, total);
+  if (!memory) return NULL;
+#if defined(__linux__)
+  if (alignment == huge_page) madvise(memory, total, MADV_HUGEPAGE);
+#endif
+  *bytes += total;
   return memory;
 }
 
@@ -37,21 +50,22 @@ static int ways_for(const mr_forest *forest, const mr_forest_source *s, int want
     if (s->trees[t].node_count > nodes_most) nodes_most = s->trees[t].node_count;
   int ways = 0;
   if (nodes_most < SLICED_LEAVES_MAX && forest->code.byte_columns <= COLUMNS_MAX && s->output_count <= SLICED_OUTPUTS_MAX) ways |= MR_FOREST_SLICED;
-  if (nodes_most <= DOUBLING_NODES_MAX && forest->code.byte_columns <= DOUBLING_COLUMNS_MAX && forest_doubling_supported()) ways |= MR_FOREST_DOUBLING;
-  if (forest->code.word_columns <= COLUMNS_MAX && 2 * s->node_count + s->tree_count < UINT32_MAX) ways |= MR_FOREST_WALK;
+  if (nodes_most <= DOUBLING_NODES_MAX && forest->code.byte_columns <= DOUBLING_COLUMNS_MAX) ways |= MR_FOREST_DOUBLING;
+  if (forest->code.word_columns <= COLUMNS_MAX && forest_walk_slots_max(s) < UINT32_MAX) ways |= MR_FOREST_WALK;
   if (wanted != MR_FOREST_BEST) return ways & wanted;
   // The walk is for few rows where there is no doubling, and for trees that are too large for slices.
-  if ((ways & MR_FOREST_SLICED) && (ways & MR_FOREST_DOUBLING) && mr_isa() == MR_ISA_AVX512) ways &= ~MR_FOREST_WALK;
+  if ((ways & MR_FOREST_SLICED) && (ways & MR_FOREST_DOUBLING) && mr_isa() != MR_ISA_SCALAR) ways &= ~MR_FOREST_WALK;
   return ways;
 }
 
-static bool pack(mr_forest *forest, const mr_forest_source *s, int wanted) {
+static bool pack(mr_forest *forest, const mr_forest_source *s, int wanted, mr_forest_problem *problem) {
   if (wanted != MR_FOREST_BEST && !(wanted & ~MR_FOREST_PLAIN)) {
     forest->ways = MR_FOREST_PLAIN;
     return forest_plain_pack(forest, s);
   }
-  coded_node *coded = malloc(((size_t)s->node_count + 1) * sizeof *coded);
-  bool is_good = coded && forest_code_pack(forest, s, coded);
+  size_t for_now = 0;
+  coded_node *coded = forest_allocate((size_t)s->node_count, sizeof *coded, &for_now);
+  bool is_good = coded && forest_code_pack(forest, s, coded, problem);
   if (is_good) {
     forest->ways = ways_for(forest, s, wanted);
     if (forest->ways) is_good = forest_leaves_pack(forest, s, coded);
@@ -70,20 +84,33 @@ static bool pack(mr_forest *forest, const mr_forest_source *s, int wanted) {
 
 mr_forest *mr_forest_create(const mr_forest_source *source, int ways, mr_forest_problem *problem) {
   if (!mr_forest_check(source, problem)) return NULL;
-  mr_forest *forest = calloc(1, sizeof *forest);
-  if (forest) {
-    forest->feature_count = source->feature_count;
-    forest->output_count = source->output_count;
-    forest->leaf_width = source->leaf_width;
-    forest->summation = source->summation;
-    forest->tree_count = source->tree_count;
-    forest->accumulator_step = forest_accumulator_step(greatest_sum(source));
-    forest->bytes = sizeof *forest;
-    if (pack(forest, source, ways)) return forest;
-    mr_forest_destroy(forest);
-  }
   *problem = (mr_forest_problem){"memory is out", -1, -1};
+  mr_forest *forest = calloc(1, sizeof *forest);
+  if (!forest) return NULL;
+  forest->feature_count = source->feature_count;
+  forest->output_count = source->output_count;
+  forest->leaf_width = source->leaf_width;
+  forest->summation = source->summation;
+  forest->tree_count = source->tree_count;
+  forest->accumulator_step = forest_accumulator_step(greatest_sum(source));
+  forest->bytes = sizeof *forest;
+  if (pack(forest, source, ways, problem)) return forest;
+  mr_forest_destroy(forest);
   return NULL;
+}
+
+bool mr_forest_rank(const mr_forest_source *source, uint32_t *ranks, mr_forest_problem *problem) {
+  if (!mr_forest_check(source, problem)) return false;
+  *problem = (mr_forest_problem){"memory is out", -1, -1};
+  mr_forest *forest = calloc(1, sizeof *forest);
+  coded_node *coded = malloc(((size_t)source->node_count + 1) * sizeof *coded);
+  mr_forest_source sorted = *source;
+  sorted.ranks = NULL;
+  const bool is_good = forest && coded && forest_code_pack(forest, &sorted, coded, problem);
+  for (int64_t i = 0; is_good && i < source->node_count; i++) ranks[i] = coded[i].scale < 0 ? 0 : (uint32_t)coded[i].rank;
+  free(coded);
+  mr_forest_destroy(forest);
+  return is_good;
 }
 
 void mr_forest_destroy(mr_forest *forest) {
@@ -167,19 +194,29 @@ static void turn(const mr_forest *forest, void *rows, void *columns, int64_t cou
 typedef struct kernels {
   sliced_kernel *sliced;
   const encoder *encode;
+  /// Null: none. A tree costs it so many nanoseconds.
+  doubling_kernel *doubling;
+  double tree_cost;
   /// What the sliced kernel wants its codes exclusive-or.
   uint8_t bias;
+  /// Rows that it always does at once, and what a node costs it, in nanoseconds of a Zen 5: at all, and for each time so many rows.
+  int64_t rows;
+  double node_cost, rows_cost;
 } kernels;
 
 static kernels kernels_in_force(int isa) {
 #if defined(__x86_64__)
-  if (isa == MR_ISA_AVX512) return (kernels){forest_sliced_avx512, &forest_encoder_avx512, 0};
-  if (isa == MR_ISA_AVX2) return (kernels){forest_sliced_avx2, &forest_encoder_avx2, 0x80};
+  if (isa == MR_ISA_AVX512) {
+    const bool has_bytes = __builtin_cpu_supports("avx512vbmi");
+    return (kernels){forest_sliced_avx512, &forest_encoder_avx512, has_bytes ? forest_doubling_avx512 : forest_doubling_avx2, has_bytes ? 2.5 : 8,
+                     0, 64, 0.6, 0.75};
+  }
+  if (isa == MR_ISA_AVX2) return (kernels){forest_sliced_avx2, &forest_encoder_avx2, forest_doubling_avx2, 8, 0x80, 128, 0, 2.9};
 #elif defined(__aarch64__)
-  if (isa == MR_ISA_NEON) return (kernels){forest_sliced_neon, &forest_encoder_scalar, 0};
+  if (isa == MR_ISA_NEON) return (kernels){forest_sliced_neon, &forest_encoder_scalar, forest_doubling_neon, 8, 0, 64, 0, 3};
 #endif
   (void)isa;
-  return (kernels){forest_sliced_scalar, &forest_encoder_scalar, 0};
+  return (kernels){forest_sliced_scalar, &forest_encoder_scalar, NULL, 0, 0, 16, 0, 2};
 }
 
 static void sliced_add(kernels k, const mr_forest *forest, mr_forest_scratch *scratch, const char *rows, size_t stride, int elements,
@@ -190,28 +227,33 @@ static void sliced_add(kernels k, const mr_forest *forest, mr_forest_scratch *sc
   turn(forest, sums, scratch->sums, count, false);
 }
 
-/// From so many rows on, slices beat one row at a time.
-enum { SLICED_ROWS_MIN_DOUBLING = 20, SLICED_ROWS_MIN_WALK = 6 };
+/// Nanoseconds of a Zen 5: a level of a tree by walking.
+static const double level_cost = 1;
+
+/// Whether slices beat one row after the other.
+static bool slices_win(const mr_forest *forest, const kernels *k, int64_t count, bool doubles) {
+  const double nodes = (double)(forest->leaf_total - forest->tree_count), times = (double)((count + k->rows - 1) / k->rows);
+  const double one = doubles ? k->tree_cost * (double)forest->tree_count : level_cost * (double)forest->level_total;
+  return nodes * (k->node_cost + k->rows_cost * times) < (double)count * one;
+}
 
 void mr_forest_add(const mr_forest *forest, mr_forest_scratch *scratch, const void *rows, size_t stride, int elements, int64_t count,
                    int64_t from, int64_t to, void *sums) {
   const size_t row_sums = (size_t)forest->output_count * (forest->summation == MR_TREE_SUM_FLOAT ? sizeof(float) : sizeof(double));
-  const int isa = mr_isa();
-  const kernels k = kernels_in_force(isa);
-  const bool doubles = (forest->ways & MR_FOREST_DOUBLING) && isa == MR_ISA_AVX512;
+  const kernels k = kernels_in_force(mr_isa());
+  const bool doubles = (forest->ways & MR_FOREST_DOUBLING) && k.doubling;
   const bool walks = forest->ways & MR_FOREST_WALK;
-  const int64_t sliced_min = doubles ? SLICED_ROWS_MIN_DOUBLING : walks ? SLICED_ROWS_MIN_WALK : 1;
   int64_t chunk;
   for (int64_t done = 0; done < count; done += chunk) {
     const char *chunk_rows = (const char *)rows + (size_t)done * stride;
     char *chunk_sums = (char *)sums + (size_t)done * row_sums;
     chunk = count - done < CHUNK_ROWS ? count - done : CHUNK_ROWS;
-    if ((forest->ways & MR_FOREST_SLICED) && chunk >= sliced_min) {
+    if ((forest->ways & MR_FOREST_SLICED) && (!(doubles || walks) || slices_win(forest, &k, chunk, doubles))) {
       sliced_add(k, forest, scratch, chunk_rows, stride, elements, chunk, from, to, chunk_sums);
     } else if (doubles) {
       for (int64_t r = 0; r < chunk; r++) {
         k.encode->bytes(forest, chunk_rows + (size_t)r * stride, elements, scratch->row_bytes);
-        forest_doubling_add(forest, scratch->row_bytes, from, to, chunk_sums + (size_t)r * row_sums);
+        k.doubling(forest, scratch->row_bytes, from, to, chunk_sums + (size_t)r * row_sums);
       }
     } else if (walks) {
       for (int64_t r = 0; r < chunk; r++)

@@ -8,8 +8,8 @@ static bool refuse(mr_forest_problem *problem, const char *reason, int64_t tree,
   return false;
 }
 
-/// The nodes of one tree. `parents`: room for one byte a node, all zero; zero again afterwards when all is well.
-static bool check_nodes(const mr_forest_source *s, int64_t index, uint8_t *parents, mr_forest_problem *problem) {
+/// The nodes of one tree. `parents`, `leaf_parents`: room for one byte a node and a leaf, all zero; zero again afterwards when all is well.
+static bool check_nodes(const mr_forest_source *s, int64_t index, uint8_t *parents, uint8_t *leaf_parents, mr_forest_problem *problem) {
   const mr_tree tree = s->trees[index];
   const mr_tree_node *nodes = s->nodes + tree.node_start;
   const int32_t node_count = tree.node_count, leaf_count = tree.leaf_count;
@@ -31,12 +31,16 @@ static bool check_nodes(const mr_forest_source *s, int64_t index, uint8_t *paren
         // No root below a node and no node below two: from the root on, nothing comes back.
         if (parents[child]) return refuse(problem, "a child that is another node's too", index, n);
         parents[child] = 1;
-      } else if (~child >= leaf_count) {
-        return refuse(problem, "a leaf that its tree does not have", index, n);
+      } else {
+        if (~child >= leaf_count) return refuse(problem, "a leaf that its tree does not have", index, n);
+        // Packing copies leaves: shared ones would grow without bound.
+        if (leaf_parents[~child]) return refuse(problem, "a leaf that is another node's too", index, n);
+        leaf_parents[~child] = 1;
       }
     }
   }
   memset(parents, 0, (size_t)node_count);
+  memset(leaf_parents, 0, (size_t)leaf_count);
   return true;
 }
 
@@ -47,7 +51,8 @@ bool mr_forest_check(const mr_forest_source *s, mr_forest_problem *problem) {
   if (s->summation != MR_TREE_SUM_FLOAT && s->summation != MR_TREE_SUM_DOUBLE) return refuse(problem, "an unknown summation", -1, -1);
   if (s->node_count < 0 || s->tree_count < 0 || s->category_word_count < 0 || s->leaf_value_count < 0)
     return refuse(problem, "a negative count", -1, -1);
-  int32_t largest = 0;
+  int32_t largest = 0, most_leaves = 0;
+  int64_t node_end = 0, leaf_end = 0;
   const int64_t leaf_count = s->leaf_value_count / s->leaf_width;
   for (int64_t t = 0; t < s->tree_count; t++) {
     const mr_tree tree = s->trees[t];
@@ -57,12 +62,16 @@ bool mr_forest_check(const mr_forest_source *s, mr_forest_problem *problem) {
       return refuse(problem, "leaves beyond the forest's, or none", t, -1);
     if (tree.output < 0 || tree.output >= s->output_count) return refuse(problem, "an output that the forest does not have", t, -1);
     if (s->leaf_width != 1 && tree.output != 0) return refuse(problem, "an output of its own where leaves have all outputs", t, -1);
+    if (tree.node_start < node_end || tree.leaf_start < leaf_end) return refuse(problem, "nodes or leaves of the trees before", t, -1);
+    node_end = (int64_t)tree.node_start + tree.node_count;
+    leaf_end = (int64_t)tree.leaf_start + tree.leaf_count;
     if (tree.node_count > largest) largest = tree.node_count;
+    if (tree.leaf_count > most_leaves) most_leaves = tree.leaf_count;
   }
-  uint8_t *parents = calloc((size_t)largest + 1, 1);
-  if (!parents) return refuse(problem, "memory is out", -1, -1);
-  bool good = true;
-  for (int64_t t = 0; good && t < s->tree_count; t++) good = check_nodes(s, t, parents, problem);
+  uint8_t *parents = calloc((size_t)largest + 1, 1), *leaf_parents = calloc((size_t)most_leaves + 1, 1);
+  bool is_good = (parents && leaf_parents) || refuse(problem, "memory is out", -1, -1);
+  for (int64_t t = 0; is_good && t < s->tree_count; t++) is_good = check_nodes(s, t, parents, leaf_parents, problem);
   free(parents);
-  return good;
+  free(leaf_parents);
+  return is_good;
 }

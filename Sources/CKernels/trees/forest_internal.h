@@ -61,15 +61,33 @@ typedef struct code_predicate {
   int32_t category_words;
 } code_predicate;
 
+/// Membership predicates of one feature, missing rule and side: their codes for a row are one row of a table, by the row's category.
+typedef struct code_group {
+  int32_t feature;
+  uint8_t missing, missing_left;
+  /// Predicates `first` ..< `first + count`.
+  int32_t first, count;
+  /// Rows of the table: one for each category, then what is none of them, then what is missing. Each takes `count` bytes, filled up to 8.
+  int32_t categories;
+  int64_t table, stride;
+} code_group;
+
+/// Larger tables than this, in bytes, are not made, nor more of them in a forest: such predicates are asked one by one.
+#define GROUP_TABLE_MAX ((int64_t)4 << 20)
+#define GROUP_TABLES_MAX ((int64_t)64 << 20)
+
 typedef struct forest_code {
   code_scale *scales;
   /// Thresholds for rows of doubles; for rows of floats the largest float that is not above each: every float compares the same.
   double *wide;
   float *narrow;
   int64_t threshold_count;
+  /// Those of groups first.
   code_predicate *predicates;
   uint32_t *category_bits;
-  int32_t scale_count, predicate_count;
+  code_group *groups;
+  uint8_t *group_tables;
+  int32_t scale_count, predicate_count, group_count, grouped_count;
   /// Columns of scales, then one for each predicate.
   int64_t byte_columns, word_columns;
 } forest_code;
@@ -121,11 +139,12 @@ typedef struct doubling_tree {
 
 typedef struct doubling_forest {
   doubling_tree *trees;
-  /// Doublings that the deepest path of each tree needs.
-  uint8_t *steps;
+  /// Nodes on the deepest path of each tree, and doublings that it needs.
+  uint8_t *levels, *steps;
 } doubling_forest;
 
-/// One node of the walk: from it to `child`, or the node after that when the column's code is not below `rank`. A leaf comes back to itself.
+/// One node of the walk: from it to `child`, or the node after that when the column's code is not below `rank`. Rank 0: a leaf, and `child`
+/// is its number among all leaves, or the bits of its value.
 typedef struct walk_node {
   uint16_t column, rank;
   uint32_t child;
@@ -133,14 +152,18 @@ typedef struct walk_node {
 
 typedef struct walk_forest {
   walk_node *nodes;
-  /// The leaf (counted over the forest) of each node that is one.
-  uint32_t *leaves;
   uint32_t *roots;
+  bool holds_values;
 } walk_forest;
+
+/// Nodes that the walk may need: two for each, the roots, and what lines are filled up with.
+static inline size_t forest_walk_slots_max(const mr_forest_source *s) { return 4 * (size_t)s->node_count + (size_t)s->tree_count + 8; }
 
 struct mr_forest {
   int32_t feature_count, output_count, leaf_width, summation;
   int64_t tree_count;
+  /// Leaves as packed, and levels of all trees were they balanced: how much work a row is.
+  int64_t leaf_total, level_total;
   int ways;
   size_t bytes;
   /// See mr_forest_accumulate; 0: no step.
@@ -174,9 +197,11 @@ bool forest_plain_pack(mr_forest *forest, const mr_forest_source *source);
 void forest_plain_free(mr_forest *forest);
 void forest_plain_add(const mr_forest *forest, const char *rows, size_t stride, int elements, int64_t count, int64_t from, int64_t to, void *sums);
 
-/// Scales, predicates, and every node in code (`coded`: room for node_count). False: memory is out.
-bool forest_code_pack(mr_forest *forest, const mr_forest_source *source, coded_node *coded);
+/// Scales, predicates, and every node in code (`coded`: room for node_count). False: memory is out, or `problem` says which rank is wrong.
+bool forest_code_pack(mr_forest *forest, const mr_forest_source *source, coded_node *coded, mr_forest_problem *problem);
 void forest_code_free(mr_forest *forest);
+/// Puts membership predicates into groups, and moves nodes' predicates along. False: memory is out.
+bool forest_groups_pack(mr_forest *forest, int64_t node_count, coded_node *coded);
 /// How rows become codes.
 typedef struct encoder {
   /// At most CHUNK_ROWS rows as slices, [byte_columns][CHUNK_ROWS], each code exclusive-or `bias`. What stands behind row `count` stays.
@@ -232,8 +257,15 @@ sliced_kernel forest_sliced_neon;
 /// Leaves of `count` rows (`indices`, from the tree's first) to the sums of their outputs.
 void forest_sliced_add_leaves(const mr_forest *forest, const packed_tree *tree, const uint8_t *indices, int64_t count, void *sums);
 
-bool forest_doubling_supported(void);
-void forest_doubling_add(const mr_forest *forest, const uint8_t *codes, int64_t from, int64_t to, void *sums);
+/// Adds trees for one row. `codes`: DOUBLING_COLUMNS_MAX bytes, aligned to 64.
+typedef void doubling_kernel(const mr_forest *forest, const uint8_t *codes, int64_t from, int64_t to, void *sums);
+#if defined(__x86_64__)
+doubling_kernel forest_doubling_avx2;
+/// Needs VBMI too.
+doubling_kernel forest_doubling_avx512;
+#elif defined(__aarch64__)
+doubling_kernel forest_doubling_neon;
+#endif
 /// Rows' words: [count][word_columns]. `sums`: [count][output_count].
 void forest_walk_add(const mr_forest *forest, const uint16_t *words, int64_t count, int64_t from, int64_t to, void *sums);
 

@@ -64,8 +64,11 @@ bool forest_leaves_pack(mr_forest *forest, const mr_forest_source *s, const code
         stack[depth++] = nodes[at].left;
       }
     }
+    // Trees grow uneven: half as deep again as they need be.
+    for (int64_t leaves = written - start; leaves > 1; leaves = leaves * 2 / 3) forest->level_total++;
     forest->trees[t] = (packed_tree){0, start, (int32_t)(written - start - 1), tree.output};
   }
+  forest->leaf_total = written;
   free(stack);
   return is_good;
 }

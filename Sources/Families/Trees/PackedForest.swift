@@ -29,15 +29,11 @@ public final class PackedForest: @unchecked Sendable {
   }
 
   init(_ storage: ForestStorage, settings: ForestSettings, ways: Ways = .best) throws(TreeError) {
-    var source = mr_forest_source(
-      feature_count: Int32(settings.featureCount), output_count: Int32(settings.outputCount), leaf_width: Int32(settings.leafWidth),
-      summation: Int32(settings.summation.rawValue), nodes: storage.nodes.baseAddress, trees: storage.trees.baseAddress,
-      category_bits: storage.categoryBits.baseAddress, leaf_values: storage.leafValues.baseAddress, node_count: Int64(storage.nodes.count),
-      tree_count: Int64(storage.trees.count), category_word_count: Int64(storage.categoryBits.count),
-      leaf_value_count: Int64(storage.leafValues.count))
+    var source = storage.source(settings)
     var problem = mr_forest_problem()
     guard let handle = mr_forest_create(&source, ways.rawValue, &problem) else {
       var place = "forest"
+      if problem.node >= 0 { place = "node \(problem.node)" }
       if problem.tree >= 0 { place = problem.node >= 0 ? "tree \(problem.tree), node \(problem.node)" : "tree \(problem.tree)" }
       throw TreeError(place: place, reason: problem.reason.map { String(cString: $0) } ?? "refused")
     }
@@ -125,11 +121,7 @@ public final class PackedForest: @unchecked Sendable {
     into accumulators: UnsafeMutablePointer<Float>, scratch: Scratch
   ) {
     scratch.reserve(rows: count)
-    if isFirst {
-      mr_forest_begin(handle, answer, Int64(count), scratch.sums)
-    } else {
-      scratch.sums.initializeMemory(as: UInt8.self, repeating: 0, count: count * outputCount * (summation == .float ? 4 : 8))
-    }
+    mr_forest_begin(handle, isFirst ? answer : nil, Int64(count), scratch.sums)
     mr_forest_add(
       handle, scratch.handle, rows, stride, element.rawValue, Int64(count), Int64(trees.lowerBound), Int64(trees.upperBound), scratch.sums)
     mr_forest_accumulate(handle, scratch.sums, Int64(count), accumulators)

@@ -91,6 +91,6 @@ public final class TreeModel: LoadedModel, @unchecked Sendable {
     writer.manifest.outputs = outputs
     writer.manifest.parameters = settings.json
     if shards > 1 { writer.manifest.parameters["shards"] = JSONValue(shards) }
-    storage.write(into: writer, leafWidth: settings.leafWidth)
+    storage.write(into: writer, settings: settings)
   }
 }
