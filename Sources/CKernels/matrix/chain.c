@@ -14,18 +14,21 @@ typedef struct block {
   int32_t *masks;
 } block;
 
-static size_t block_rows(const mr_matrix *const *layers, size_t count, size_t rows) {
+static size_t block_rows_max(const mr_matrix *const *layers, size_t count) {
   size_t tile = 1;
   for (size_t l = 0; l < count; l++)
     if (layers[l]->panels.form->tile_rows > tile) tile = layers[l]->panels.form->tile_rows;
-  const size_t most = tile * MR_BLOCK_TILES;
+  return tile * MR_BLOCK_TILES;
+}
+
+static size_t block_rows(size_t rows, size_t most) {
   if (rows <= most) return rows;
   // Blocks of about the same size: no small one at the end.
   const size_t blocks = (rows + most - 1) / most;
   return (rows + blocks - 1) / blocks;
 }
 
-/// Lays the block out from `base` on; gives the bytes taken.
+/// Lays a block of `rows` out from `base` on; gives the bytes taken.
 static size_t lay_out(const mr_matrix *const *layers, size_t count, size_t rows, char *base, block *b) {
   size_t floats = 0, narrow = 0;
   for (size_t l = 0; l < count; l++) {
@@ -36,7 +39,7 @@ static size_t lay_out(const mr_matrix *const *layers, size_t count, size_t rows,
       if (stride > narrow) narrow = stride;
     }
   }
-  b->rows = block_rows(layers, count, rows);
+  b->rows = rows;
   // An odd number of cache lines: rows do not fall on the same sets.
   b->float_stride = floats ? (mr_round_up(floats * 4, 64) | 64) : 0;
   b->narrow_stride = narrow;
@@ -59,14 +62,16 @@ static size_t lay_out(const mr_matrix *const *layers, size_t count, size_t rows,
 size_t mr_chain_scratch_bytes(const mr_matrix *const *layers, size_t count, size_t rows) {
   block b;
   static char nowhere[64];
-  return lay_out(layers, count, rows, nowhere, &b);
+  // Of the largest block that so many rows may be cut into: more rows never need less.
+  const size_t most = block_rows_max(layers, count);
+  return lay_out(layers, count, rows < most ? rows : most, nowhere, &b);
 }
 
 void mr_chain_run(const mr_matrix *const *layers, size_t count, const float *x, size_t x_stride, size_t rows, float *y, size_t y_stride,
                   void *scratch) {
   if (rows == 0) return;
   block b;
-  lay_out(layers, count, rows, scratch, &b);
+  lay_out(layers, count, block_rows(rows, block_rows_max(layers, count)), scratch, &b);
   for (size_t first = 0; first < rows; first += b.rows) {
     const size_t part = rows - first < b.rows ? rows - first : b.rows;
     const float *in = x + first * x_stride;

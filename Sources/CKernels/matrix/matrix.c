@@ -47,13 +47,12 @@ void *mr_zeroed(size_t bytes) {
   return memory;
 }
 
-/// Where weight (output, input) lies in the panels, in weights.
-size_t mr_panel_index(const mr_panels *panels, size_t output, size_t input) {
+mr_column mr_column_of(const mr_panels *panels, size_t output) {
   const mr_form *form = panels->form;
   const size_t first = output / form->width * form->width;
   const size_t columns = mr_panel_columns(form, panels->outputs, first);
-  const size_t place = mr_input_place(panels, input);
-  return first * panels->steps * form->group + (place / form->group * columns + (output - first)) * form->group + place % form->group;
+  return (mr_column){.begin = (first * panels->steps + (output - first)) * form->group, .step = columns * form->group,
+                     .shift = (unsigned)__builtin_ctzl(form->group)};
 }
 
 bool mr_panels_prepare(mr_panels *panels, const mr_form *form, size_t inputs, size_t outputs, bool scaled) {
@@ -110,6 +109,7 @@ static void pack_int8(mr_panels *panels, const mr_matrix_source *source) {
   int8_t *weights = panels->weights;
   for (size_t o = 0; o < source->outputs; o++) {
     const float scale = scale_of(source, o);
+    const mr_column column = mr_column_of(panels, o);
     int32_t sum = 0;
     for (size_t i = 0; i < source->inputs; i++) {
       int32_t q;
@@ -117,7 +117,7 @@ static void pack_int8(mr_panels *panels, const mr_matrix_source *source) {
         q = ((const int8_t *)source->weights)[(ptrdiff_t)o * source->output_stride + (ptrdiff_t)i * source->input_stride];
       else
         q = scale > 0 ? (int32_t)rintf(weight_at(source, o, i) / scale) : 0;
-      weights[mr_panel_index(panels, o, i)] = (int8_t)q;
+      weights[mr_column_place(panels, column, i)] = (int8_t)q;
       sum += q;
     }
     panels->scales[o] = scale;
@@ -148,13 +148,15 @@ mr_matrix *mr_matrix_create(const mr_matrix_source *source) {
     pack_int8(panels, source);
     return matrix;
   }
-  for (size_t o = 0; o < source->outputs; o++)
+  for (size_t o = 0; o < source->outputs; o++) {
+    const mr_column column = mr_column_of(panels, o);
     for (size_t i = 0; i < source->inputs; i++) {
-      const size_t at = mr_panel_index(panels, o, i);
+      const size_t at = mr_column_place(panels, column, i);
       const float weight = weight_at(source, o, i);
       if (precision == MR_BFLOAT16) ((uint16_t *)panels->weights)[at] = mr_bfloat16(weight);
       else ((float *)panels->weights)[at] = weight;
     }
+  }
   return matrix;
 }
 

@@ -96,10 +96,11 @@ mr_integer_matrix *mr_integer_matrix_create(const void *b, bool b_signed, ptrdif
   // Unsigned values are stored as signed ones, 128 less, and so is their zero point.
   const int32_t shift = b_signed ? 0 : 128;
   for (size_t o = 0; o < n; o++) {
+    const mr_column place = mr_column_of(panels, o);
     uint32_t sum = 0;
     for (size_t i = 0; i < k; i++) {
       const int32_t value = byte_at(b, b_signed, (ptrdiff_t)i * row + (ptrdiff_t)o * column) - shift;
-      ((int8_t *)panels->weights)[mr_panel_index(panels, o, i)] = (int8_t)value;
+      ((int8_t *)panels->weights)[mr_column_place(panels, place, i)] = (int8_t)value;
       sum += (uint32_t)value;
     }
     matrix->sums[o] = (int32_t)sum;
