@@ -89,11 +89,15 @@ import Testing
       let inputs = [InputTensor(name: "input", element: element, shape: [model.featureCount], absent: .nan)]
       let width = expected[0].count
       let packed = try TreeModel(ensemble: model, inputs: inputs, outputs: [OutputTensor(name: "output", element: .float64, shape: [width])])
-      let scored = Self.score(packed, one.rows, element)
-      for index in one.rows.indices {
-        deviation.fast = max(
-          deviation.fast,
-          difference(scored[index], expected[index], scales[index], slack, "\(one.name), fast path of row \(index) \(one.rows[index])"))
+      // All rows at once, and each alone: other kernels.
+      for chunk in [one.rows.count, 1] {
+        let scored = Self.score(packed, one.rows, element, chunk: chunk)
+        for index in one.rows.indices {
+          deviation.fast = max(
+            deviation.fast,
+            difference(
+              scored[index], expected[index], scales[index], slack, "\(one.name), fast path (\(chunk) at once) of row \(index) \(one.rows[index])"))
+        }
       }
     }
     return deviation
@@ -111,7 +115,7 @@ import Testing
     }
     let raw = try LinearModel(weights: linear.weights, biases: linear.biases, link: .identity)
     for (model, expected, slack) in [(raw as LoadedModel, one.raw, 0.0), (try imported.makeModel(), one.answers, 1.0)] {
-      let scored = Self.score(model, one.rows, .float32)
+      let scored = Self.score(model, one.rows, .float32, chunk: one.rows.count)
       for index in one.rows.indices {
         deviation.fast = max(
           deviation.fast,
@@ -148,29 +152,35 @@ import Testing
     return largest
   }
 
-  private static func score(_ model: LoadedModel, _ rows: [[Double]], _ element: TensorElement) -> [[Double]] {
+  private static func score(_ model: LoadedModel, _ rows: [[Double]], _ element: TensorElement, chunk: Int) -> [[Double]] {
     let bytes = element.bytes * rows[0].count
-    let batch = RowBatch(rowCapacity: rows.count, entryCapacity: 1, denseRowBytes: bytes, hasFields: false)
-    for row in rows {
-      let dense = batch.reserveDenseRow()
-      for (column, value) in row.enumerated() {
-        if element == .float64 {
-          dense.storeBytes(of: value, toByteOffset: 8 * column, as: Double.self)
-        } else {
-          dense.storeBytes(of: Float(value), toByteOffset: 4 * column, as: Float.self)
-        }
-      }
-      batch.endRow()
-    }
-    let scorer = model.makeScorer(rowsMax: rows.count)
-    scorer.score(batch)
+    let batch = RowBatch(rowCapacity: chunk, entryCapacity: 1, denseRowBytes: bytes, hasFields: false)
+    let scorer = model.makeScorer(rowsMax: chunk)
     let width = model.outputs[0].count
-    return rows.indices.map { row in
-      (0..<width).map { output in
-        let place = row * width + output
-        return model.outputs[0].element == .float64
-          ? scorer.outputs[0].assumingMemoryBound(to: Double.self)[place] : Double(scorer.outputs[0].assumingMemoryBound(to: Float.self)[place])
+    var answers: [[Double]] = []
+    for start in stride(from: 0, to: rows.count, by: chunk) {
+      batch.removeAll()
+      for row in rows[start..<min(start + chunk, rows.count)] {
+        let dense = batch.reserveDenseRow()
+        for (column, value) in row.enumerated() {
+          if element == .float64 {
+            dense.storeBytes(of: value, toByteOffset: 8 * column, as: Double.self)
+          } else {
+            dense.storeBytes(of: Float(value), toByteOffset: 4 * column, as: Float.self)
+          }
+        }
+        batch.endRow()
+      }
+      scorer.score(batch)
+      for row in 0..<batch.rowCount {
+        answers.append(
+          (0..<width).map { output in
+            let place = row * width + output
+            return model.outputs[0].element == .float64
+              ? scorer.outputs[0].assumingMemoryBound(to: Double.self)[place] : Double(scorer.scores[place])
+          })
       }
     }
+    return answers
   }
 }
