@@ -47,7 +47,7 @@ struct ONNXOperator: Sendable {
   }
 
   /// The newest operator set whose changes were looked through for the operators here.
-  static let versionMax = 26
+  static let versionMax = 28
 }
 
 /// All operators by domain and name.
@@ -55,6 +55,7 @@ enum OperatorRegistry {
   /// Lists are kept beside the operators: add yours to one of them.
   private static let all: [ONNXOperator] =
     ArithmeticOperators.all + UnaryOperators.all + VariadicOperators.all + NormalizationOperators.all + MatrixOperators.all + ShapeOperators.all + CastOperator.all
+    + MovementOperators.all + LogicOperators.all + ReductionOperators.all + QuantizedOperators.all + MachineLearningOperators.all
 
   private static let byName: [String: ONNXOperator] = Dictionary(all.map { (key($0.domain, $0.name), $0) }, uniquingKeysWith: { _, second in second })
 

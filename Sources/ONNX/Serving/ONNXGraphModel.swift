@@ -58,6 +58,7 @@ struct Prepared {
       let graph = try GraphBuilder.build(model, isRewritten: isFixed) { (input) throws(ONNXError) in
         .type(try Self.type(input, isRowByRow: false))
       }
+      QuantizedFusion.apply(to: graph, options: options)
       try Self.checkRows(graph, isFixed: isFixed)
       try Fusion.apply(to: graph, options: options)
       made = (graph, try Program(graph))
