@@ -22,6 +22,7 @@ struct FuzzTarget: Sendable {
     FuzzTarget(name: "lightgbm-models", make: lightgbmModels),
     FuzzTarget(name: "xgboost-models", make: xgboostModels),
     FuzzTarget(name: "bundle", make: bundle),
+    FuzzTarget(name: "onnx-models", make: onnxModels),
     FuzzTarget(name: "broker-requests", make: brokerRequests),
     FuzzTarget(name: "rpc-server-bytes", make: rpcServerBytes),
     FuzzTarget(name: "rpc-server-frames", make: rpcServerFrames),
