@@ -64,10 +64,14 @@ INLINE void add(const mr_forest *forest, const uint8_t *codes, int64_t from, int
   }
 }
 
-AVX2 void forest_doubling_avx2(const mr_forest *forest, const uint8_t *codes, int64_t from, int64_t to, void *sums) {
-  if (forest->code.byte_columns > 32)
-    add(forest, codes, from, to, sums, true);
-  else
-    add(forest, codes, from, to, sums, false);
+AVX2 void forest_doubling_avx2(const mr_forest *forest, const uint8_t *codes, int64_t count, int64_t from, int64_t to, void *sums) {
+  const size_t row_sums = (size_t)forest->output_count * (forest->summation == MR_TREE_SUM_FLOAT ? sizeof(float) : sizeof(double));
+  for (int64_t r = 0; r < count; r++) {
+    const uint8_t *row = codes + r * DOUBLING_COLUMNS_MAX;
+    if (forest->code.byte_columns > 32)
+      add(forest, row, from, to, (char *)sums + (size_t)r * row_sums, true);
+    else
+      add(forest, row, from, to, (char *)sums + (size_t)r * row_sums, false);
+  }
 }
 #endif

@@ -23,12 +23,15 @@ static inline int64_t leaf_of(const doubling_tree *tree, uint32_t levels, uint8x
   return (int64_t)at - 1 + (decided->right[at] & 1);
 }
 
-void forest_doubling_neon(const mr_forest *forest, const uint8_t *codes, int64_t from, int64_t to, void *sums) {
-  uint8x16x4_t row;
-  for (int i = 0; i < 4; i++) row.val[i] = vld1q_u8(codes + 16 * i);
-  decided_tree decided[2];
-  for (int64_t t = from; t < to; t++)
-    add_leaf(forest, forest->trees[t].leaf_start + leaf_of(&forest->doubling.trees[t], forest->doubling.levels[t], row, &decided[t & 1]),
-             forest->trees[t].output, sums);
+void forest_doubling_neon(const mr_forest *forest, const uint8_t *codes, int64_t count, int64_t from, int64_t to, void *sums) {
+  const size_t row_sums = (size_t)forest->output_count * (forest->summation == MR_TREE_SUM_FLOAT ? sizeof(float) : sizeof(double));
+  for (int64_t r = 0; r < count; r++) {
+    uint8x16x4_t row;
+    for (int i = 0; i < 4; i++) row.val[i] = vld1q_u8(codes + r * DOUBLING_COLUMNS_MAX + 16 * i);
+    decided_tree decided[2];
+    for (int64_t t = from; t < to; t++)
+      add_leaf(forest, forest->trees[t].leaf_start + leaf_of(&forest->doubling.trees[t], forest->doubling.levels[t], row, &decided[t & 1]),
+               forest->trees[t].output, (char *)sums + (size_t)r * row_sums);
+  }
 }
 #endif

@@ -144,9 +144,9 @@ mr_forest_scratch *mr_forest_scratch_create(const mr_forest *forest) {
     if (is_good) memset(scratch->sums, 0, (size_t)forest->output_count * CHUNK_ROWS * sizeof(double));
   }
   if (is_good && (forest->ways & MR_FOREST_DOUBLING)) {
-    scratch->row_bytes = forest_allocate(DOUBLING_COLUMNS_MAX, 1, &bytes);
+    scratch->row_bytes = forest_allocate(CHUNK_ROWS, DOUBLING_COLUMNS_MAX, &bytes);
     is_good = scratch->row_bytes != NULL;
-    if (is_good) memset(scratch->row_bytes, 0, DOUBLING_COLUMNS_MAX);
+    if (is_good) memset(scratch->row_bytes, 0, CHUNK_ROWS * DOUBLING_COLUMNS_MAX);
   }
   if (is_good && (forest->ways & MR_FOREST_WALK)) {
     // A leaf reads column 0, if there is one or not.
@@ -208,7 +208,7 @@ static kernels kernels_in_force(int isa) {
 #if defined(__x86_64__)
   if (isa == MR_ISA_AVX512) {
     const bool has_bytes = __builtin_cpu_supports("avx512vbmi");
-    return (kernels){forest_sliced_avx512, &forest_encoder_avx512, has_bytes ? forest_doubling_avx512 : forest_doubling_avx2, has_bytes ? 2.5 : 8,
+    return (kernels){forest_sliced_avx512, &forest_encoder_avx512, has_bytes ? forest_doubling_avx512 : forest_doubling_avx2, has_bytes ? 1.5 : 8,
                      0, 64, 0.6, 0.75};
   }
   if (isa == MR_ISA_AVX2) return (kernels){forest_sliced_avx2, &forest_encoder_avx2, forest_doubling_avx2, 8, 0x80, 128, 0, 2.9};
@@ -251,10 +251,9 @@ void mr_forest_add(const mr_forest *forest, mr_forest_scratch *scratch, const vo
     if ((forest->ways & MR_FOREST_SLICED) && (!(doubles || walks) || slices_win(forest, &k, chunk, doubles))) {
       sliced_add(k, forest, scratch, chunk_rows, stride, elements, chunk, from, to, chunk_sums);
     } else if (doubles) {
-      for (int64_t r = 0; r < chunk; r++) {
-        k.encode->bytes(forest, chunk_rows + (size_t)r * stride, elements, scratch->row_bytes);
-        k.doubling(forest, scratch->row_bytes, from, to, chunk_sums + (size_t)r * row_sums);
-      }
+      for (int64_t r = 0; r < chunk; r++)
+        k.encode->bytes(forest, chunk_rows + (size_t)r * stride, elements, scratch->row_bytes + r * DOUBLING_COLUMNS_MAX);
+      k.doubling(forest, scratch->row_bytes, chunk, from, to, chunk_sums);
     } else if (walks) {
       for (int64_t r = 0; r < chunk; r++)
         k.encode->words(forest, chunk_rows + (size_t)r * stride, elements, scratch->row_words + (size_t)r * (size_t)forest->code.word_columns);

@@ -184,7 +184,7 @@ struct mr_forest_scratch {
   uint8_t *slices;
   /// [output_count][CHUNK_ROWS] sums: floats or doubles.
   void *sums;
-  /// [DOUBLING_COLUMNS_MAX]
+  /// [CHUNK_ROWS][DOUBLING_COLUMNS_MAX]
   uint8_t *row_bytes;
   /// [CHUNK_ROWS][word_columns]
   uint16_t *row_words;
@@ -257,8 +257,8 @@ sliced_kernel forest_sliced_neon;
 /// Leaves of `count` rows (`indices`, from the tree's first) to the sums of their outputs.
 void forest_sliced_add_leaves(const mr_forest *forest, const packed_tree *tree, const uint8_t *indices, int64_t count, void *sums);
 
-/// Adds trees for one row. `codes`: DOUBLING_COLUMNS_MAX bytes, aligned to 64.
-typedef void doubling_kernel(const mr_forest *forest, const uint8_t *codes, int64_t from, int64_t to, void *sums);
+/// Adds trees for rows one after the other. `codes`: [count][DOUBLING_COLUMNS_MAX], aligned to 64. `sums`: [count][output_count].
+typedef void doubling_kernel(const mr_forest *forest, const uint8_t *codes, int64_t count, int64_t from, int64_t to, void *sums);
 #if defined(__x86_64__)
 doubling_kernel forest_doubling_avx2;
 /// Needs VBMI too.
