@@ -14,13 +14,15 @@ struct FeatureRows {
   static let rowsMax = 1024
 
   let model: RemoteModel
+  private let inputs: [RemoteModel.Input]
   private let positions: [String: Int]
   private let datatypes: [TensorDatatype?]
 
   init(_ model: RemoteModel) {
     self.model = model
-    positions = Dictionary(model.inputs.enumerated().map { ($1.name, $0) }, uniquingKeysWith: { first, _ in first })
-    datatypes = model.inputs.map { TensorDatatype(name: $0.datatype) }
+    inputs = model.namedInputs
+    positions = Dictionary(inputs.enumerated().map { ($1.name, $0) }, uniquingKeysWith: { first, _ in first })
+    datatypes = inputs.map { TensorDatatype(name: $0.datatype) }
   }
 
   /// Which features a row has, and how many values each vector of numbers.
@@ -57,10 +59,12 @@ struct FeatureRows {
       // An empty list is an absent value.
       guard !elements.isEmpty else { continue }
       guard let datatype = datatypes[input] else {
-        throw PredictionError(.unimplemented, "\"\(name)\": the model wants \(model.inputs[input].datatype), which this client cannot write")
+        throw PredictionError(.unimplemented, "\"\(name)\": the model wants \(inputs[input].datatype), which this client cannot write")
       }
       let where_ = count > 1 ? "row \(index): " : ""
-      let columns = model.inputs[input].shape.dropFirst().first ?? 1
+      // A size that may be any leaves the number of elements open.
+      let sizes = inputs[input].shape.dropFirst()
+      let columns = sizes.contains { $0 < 0 } ? -1 : sizes.reduce(Int64(1)) { $0.multipliedReportingOverflow(by: $1).partialValue }
       if columns >= 0, elements.count != columns, datatype != .bytes || elements.count > columns {
         throw PredictionError(.invalidArgument, "\(where_)\"\(name)\": \(elements.count) values, expected \(columns)")
       }
@@ -74,7 +78,7 @@ struct FeatureRows {
   }
 
   private func unknown(_ name: String) -> PredictionError {
-    let names = model.inputs.map(\.name)
+    let names = inputs.map(\.name)
     let hint =
       if let near = nearest(to: name, in: names) {
         "did you mean \"\(near)\"?"
@@ -90,7 +94,7 @@ struct FeatureRows {
     writer.begin(model: request.model, version: request.version, id: request.id)
     writer.parameters(request.parameters)
     for (place, input) in signature.inputs.enumerated() {
-      let description = model.inputs[input]
+      let description = inputs[input]
       guard let datatype = datatypes[input] else { continue }
       let values = rows.map { request.rows[$0][description.name]?.elements ?? [] }
       // Short rows of texts are filled up with empty ones, which are no values.

@@ -25,6 +25,15 @@ public struct RemoteModel: Sendable, Equatable {
 
   public init() {}
 
+  /// The inputs, and behind them the columns by which a tensor can be given instead (property `columns.<input>`): one value for each row.
+  public var namedInputs: [Input] {
+    inputs + inputs.flatMap { input in
+      (properties["columns.\(input.name)"] ?? "").split(separator: ",").map {
+        Input(name: String($0), datatype: input.datatype, shape: [-1, 1])
+      }
+    }
+  }
+
   /// Reads a ModelMetadataResponse.
   init(response: [UInt8]) throws(RPCStatus) {
     var reader = ProtobufReader(response, of: "ModelMetadataResponse")

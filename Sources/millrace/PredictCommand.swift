@@ -150,7 +150,7 @@ struct PredictCommand: AsyncParsableCommand {
       return false
     }
     let model = try await client.metadata(model: name, version: version)
-    let known = Set(model.inputs.map(\.name))
+    let known = Set(model.namedInputs.map(\.name))
     let rowsMax = rows ?? (path == "-" ? 1 : 256)
     let reader = EventFieldsReader()
     var template = PredictionRequest(model: name, version: version, rows: [])

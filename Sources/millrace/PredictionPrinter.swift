@@ -8,6 +8,8 @@ struct PredictionPrinter {
   private var hasHeader = false
   private var last: Prediction?
   private let buffer = OutputBuffer()
+  /// Of a prediction's rows, the one at hand.
+  private var shownRow = (row: 0, of: 1)
 
   init(_ output: PredictCommand.Output) { self.output = output }
 
@@ -16,6 +18,7 @@ struct PredictionPrinter {
     let rows = max(1, ids.count)
     let columns = max(1, prediction.scores.count / rows)
     for row in 0..<rows {
+      shownRow = (row, rows)
       let scores = prediction.scores[min(row * columns, prediction.scores.count)..<min((row + 1) * columns, prediction.scores.count)]
       let id = row < ids.count ? ids[row] : ""
       switch output {
@@ -46,7 +49,8 @@ struct PredictionPrinter {
       hasHeader = true
       Swift.print("score     id")
     }
-    let texts = scores.map { String(format: "%.6f", $0) }.joined(separator: " ")
+    let texts = scores.isEmpty ? prediction.outputs.map { "\($0.name) \($0.shownValues(row: shownRow.row, of: shownRow.of))" }.joined(separator: " ")
+      : scores.map { String(format: "%.6f", $0) }.joined(separator: " ")
     Swift.print(id.isEmpty ? texts : "\(texts)  \(id)")
   }
 
@@ -69,12 +73,23 @@ struct PredictionPrinter {
       buffer.appendJSON(arm)
     }
     buffer.append(",\"score\":")
-    if scores.count != 1 { buffer.append("[") }
+    // Of a first output that is no FP32 the score is not said; all outputs are, by name.
+    if prediction.scores.isEmpty { buffer.append("null") } else if scores.count != 1 { buffer.append("[") }
     for (i, score) in scores.enumerated() {
       if i > 0 { buffer.append(",") }
       buffer.appendDecimal(score)
     }
-    if scores.count != 1 { buffer.append("]") }
+    if scores.count != 1, !prediction.scores.isEmpty { buffer.append("]") }
+    if prediction.outputs.count > 1 || (prediction.scores.isEmpty && !prediction.outputs.isEmpty) {
+      buffer.append(",\"outputs\":{")
+      for (i, output) in prediction.outputs.enumerated() {
+        if i > 0 { buffer.append(",") }
+        buffer.appendJSON(output.name)
+        buffer.append(":")
+        buffer.append(output.shownValues(row: shownRow.row, of: shownRow.of))
+      }
+      buffer.append("}")
+    }
     if !prediction.position.isEmpty {
       buffer.append(",\"position\":[")
       for (i, offset) in prediction.position.enumerated() {

@@ -78,7 +78,7 @@ import UpdateLog
 
   // MARK: Steps
 
-  private func withBroker(_ body: (KafkaSettings) async throws -> Void) async throws {
+  func withBroker(_ body: (KafkaSettings) async throws -> Void) async throws {
     let folder = FileManager.default.temporaryDirectory.appendingPathComponent("millrace-\(UUID().uuidString)")
     defer { try? FileManager.default.removeItem(at: folder) }
     var logger = Logger(label: "test")
@@ -92,12 +92,12 @@ import UpdateLog
     await broker.stop()
   }
 
-  private func createTopics(_ kafka: KafkaSettings, partitions: Int) throws {
+  func createTopics(_ kafka: KafkaSettings, partitions: Int) throws {
     try KafkaAdmin(kafka).ensureTopics(
       ["features", "predictions", "features.dead-letter"].map { TopicSpec(name: $0, partitions: partitions) })
   }
 
-  private func produce(_ kafka: KafkaSettings, _ topic: String, _ records: [(Int32, String)]) throws {
+  func produce(_ kafka: KafkaSettings, _ topic: String, _ records: [(Int32, String)]) throws {
     let producer = try KafkaProducer(kafka)
     defer { producer.close() }
     let handle = try producer.topic(topic)
@@ -147,13 +147,13 @@ import UpdateLog
     }.sorted { ($0.partition, $0.from) < ($1.partition, $1.from) }
   }
 
-  private struct Record {
+  struct Record {
     var partition: Int32
     var value: String
     var headers: [String: String]
   }
 
-  private func read(_ kafka: KafkaSettings, _ topic: String, count: Int) throws -> [Record] {
+  func read(_ kafka: KafkaSettings, _ topic: String, count: Int) throws -> [Record] {
     let consumer = try KafkaConsumer(kafka)
     defer { consumer.close() }
     let partitions = try KafkaAdmin(kafka).partitionCount(topic) ?? 1

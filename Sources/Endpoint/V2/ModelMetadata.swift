@@ -65,12 +65,14 @@ public struct ModelMetadata: Sendable, Equatable {
     ]
     // Tensors can be given by their columns instead.
     for case let feature in loaded.specification.features {
-      guard let columns = feature.tensor?.columns, !columns.isEmpty, columns.count <= Self.columnsShownMax else { continue }
+      guard let columns = feature.tensor?.columns, !columns.isEmpty, columns.count <= Self.columnsShownMax,
+        !columns.contains(where: { $0.contains(",") })
+      else { continue }
       properties["columns.\(feature.name)"] = columns.joined(separator: ",")
     }
   }
 
-  /// Of an input with more, the names are not shown.
+  /// Of an input with more, the names are not shown; nor are those that have commas, which stand between them.
   private static let columnsShownMax = 1024
 
   /// A feature as an input: categorical values are BYTES (INT64 and BOOL are taken too), numbers FP32 (any number is taken).
