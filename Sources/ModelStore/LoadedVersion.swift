@@ -56,8 +56,9 @@ public final class LoadedVersion: @unchecked Sendable {
     path = bundle.path
     byteCount = bundle.byteCount
     isMapped = bundle.isMapped
-    let elements = max(1, model.inputs.reduce(specification.entriesPerRowMax) { $0 + $1.count })
-    let most = max(1, Self.requestElementsMax / elements)
+    // Bounded by the specification: rows have at most `denseRowBytesMax` bytes.
+    let elements = specification.features.reduce(specification.entriesPerRowMax) { $0 + ($1.tensor?.count ?? 0) }
+    let most = max(1, Self.requestElementsMax / max(1, elements))
     self.maxBatchSize = min(max(1, maxBatchSize ?? bundle.manifest.maxBatchSize ?? Self.maxBatchSizeNormal), most)
     recent = RecentRows(specification: specification)
   }
