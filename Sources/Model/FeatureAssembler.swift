@@ -41,10 +41,10 @@ public final class FeatureAssembler {
   private let isCount: Bool
   private let hasBias: Bool
   /// Of models that take dense rows.
-  private let dense: DenseRow?
+  let dense: DenseRow?
   private let entriesMax: Int
 
-  private let slots: UnsafeMutablePointer<FeatureSlot>
+  let slots: UnsafeMutablePointer<FeatureSlot>
   private let names: FeatureNames
   /// Bounds and row ids of all buckets of all features, end to end.
   private let bounds: UnsafeMutablePointer<Double>
@@ -150,27 +150,6 @@ public final class FeatureAssembler {
     scratch = .allocate(capacity: scratchCapacity)
   }
 
-  /// The slots of a place in the dense row: its own, and one for each column.
-  private static func appendSlots(
-    of place: TensorPlace, _ index: Int, _ slots: UnsafeMutablePointer<FeatureSlot>, _ denseSlots: inout [DenseRow.Slot],
-    _ columnIndex: inout Int
-  ) {
-    let own = denseSlots.count
-    slots[index].dense = Int32(own)
-    denseSlots.append(.init(
-      offset: place.offset, count: Int32(clamping: place.count), element: place.element, refusesNonFinite: place.refusesNonFinite,
-      refusesAbsence: place.absent == .refused && place.columns.isEmpty))
-    for column in place.columns.indices {
-      var slot = slots[index]
-      slot.dense = Int32(denseSlots.count)
-      (slots + columnIndex).initialize(to: slot)
-      columnIndex += 1
-      denseSlots.append(.init(
-        offset: place.offset + column * place.element.bytes, count: 1, parent: Int32(own), element: place.element,
-        refusesNonFinite: place.refusesNonFinite, refusesAbsence: place.absent == .refused))
-    }
-  }
-
   deinit {
     slots.deallocate()
     bounds.deallocate()
@@ -242,13 +221,6 @@ public final class FeatureAssembler {
     return decimal(index, value, isNegative: false)
   }
 
-  /// An element that is said not to be there, as a list may have: an element of a tensor takes its place; others are just not given.
-  @discardableResult
-  public func null(_ index: Int) -> Bool {
-    guard let dense, slots[checked(index)].kind == .tensor else { return true }
-    return note(dense.null(Int(slots[index].dense)), index)
-  }
-
   /// The value "true" or "false" of categorical feature `index`.
   @discardableResult
   public func boolean(_ index: Int, _ value: Bool) -> Bool {
@@ -291,30 +263,6 @@ public final class FeatureAssembler {
       guard numeric(index, Double(Float(bitPattern: bits))) else { return false }
     }
     return true
-  }
-
-  /// Where feature (or column) `index` stands in dense rows, for whoever writes there straight from a request; nil when it does not.
-  public func place(of index: Int) -> DensePlace? {
-    guard let dense, slots[checked(index)].kind == .tensor else { return nil }
-    let slot = dense.slots[Int(slots[index].dense)]
-    return DensePlace(
-      offset: slot.offset, count: Int(slot.count), element: slot.element, refusesNonFinite: slot.refusesNonFinite,
-      feature: slot.parent < 0 ? index : feature(ofDense: Int(slot.parent)))
-  }
-
-  /// Whether an event must give the feature (or column): by its own name or by that of its tensor.
-  public func refusesAbsence(of index: Int) -> Bool {
-    guard let dense, slots[checked(index)].dense >= 0 else { return false }
-    return dense.slots[Int(slots[index].dense)].refusesAbsence
-  }
-
-  /// Bytes of a dense row, 0 when there is none, and a row of which nothing is given.
-  public var denseRowBytes: Int { dense?.byteCount ?? 0 }
-  public var denseTemplate: UnsafeRawPointer? { dense.map { UnsafeRawPointer($0.template) } }
-
-  private func feature(ofDense slot: Int) -> Int {
-    for index in 0..<nameCount where Int(slots[index].dense) == slot { return index }
-    return -1
   }
 
   /// Appends the event's row to `batch`. False, and nothing is appended, when a vector or tensor is not whole or something that must be
@@ -394,34 +342,16 @@ public final class FeatureAssembler {
     return ""
   }
 
-  private func denseProblemText() -> String {
-    let name = name(problemFeature)
-    let slot = dense?.slots[Int(slots[problemFeature].dense)]
-    let datatype = slot?.element.datatype ?? ""
-    let count = Int(slot?.count ?? 1)
-    let values = count == 1 ? "1 value" : "\(count) values"
-    return switch problem {
-    case .none: ""
-    case .notFinite: "the value of \"\(name)\" is not a finite number, and the model takes no other"
-    case .wrongType: slot?.element == .text ? "\"\(name)\" takes texts" : "\"\(name)\" takes numbers (\(datatype))"
-    case .notExact: "the value of \"\(name)\" is none that \(datatype) holds"
-    case .tooManyValues: "\"\(name)\" has more than \(values)"
-    case .tooFewValues: "\"\(name)\" has fewer than \(values)"
-    case .absent: "\"\(name)\" is not given, and the model has nothing to put in its place"
-    case .givenTwice: "\"\(name)\" is given, and so is the tensor that it is part of, or one of its columns"
-    }
-  }
-
   // MARK: Parts
 
   @inline(__always)
-  private func checked(_ index: Int) -> Int {
+  func checked(_ index: Int) -> Int {
     precondition(index >= 0 && index < nameCount, "feature \(index) of \(nameCount)")
     return index
   }
 
   @inline(__always)
-  private func note(_ why: Problem, _ index: Int) -> Bool { why == .none ? true : refuse(why, index) }
+  func note(_ why: Problem, _ index: Int) -> Bool { why == .none ? true : refuse(why, index) }
 
   private func refuse(_ why: Problem, _ index: Int) -> Bool {
     problem = why
@@ -530,7 +460,7 @@ public final class FeatureAssembler {
   }
 }
 
-private struct FeatureSlot {
+struct FeatureSlot {
   var seed: UInt64
   var numericID: UInt64
   var steps: NumericSteps
