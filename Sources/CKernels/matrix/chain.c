@@ -7,18 +7,38 @@
 typedef struct block {
   size_t rows;
   /// Bytes between rows.
-  size_t float_stride, narrow_stride;
+  size_t float_stride, narrow_stride, copy_stride;
   float *floats[2];
+  /// The first layer's rows, when they have to lie apart.
+  float *copy;
   char *narrow;
   float *scales;
   int32_t *masks;
 } block;
 
+/// Inputs of a block's rows: with a panel of weights they stay in the second-level cache.
+#define BLOCK_BYTES ((size_t)384 << 10)
+/// Weights beyond this are read from memory for each block, which then has as many rows as there may be.
+#define CACHED_WEIGHT_BYTES ((size_t)16 << 20)
+/// Rows whose distance is a multiple of this fall on the same sets of the first-level cache.
+#define SET_BYTES 4096
+/// So many rows find room there all the same.
+enum { CLOSE_ROWS_MAX = 8 };
+
 static size_t block_rows_max(const mr_matrix *const *layers, size_t count) {
-  size_t tile = 1;
-  for (size_t l = 0; l < count; l++)
-    if (layers[l]->panels.form->tile_rows > tile) tile = layers[l]->panels.form->tile_rows;
-  return tile * MR_BLOCK_TILES;
+  size_t tile = 1, row = 1;
+  bool cached = true;
+  for (size_t l = 0; l < count; l++) {
+    const mr_panels *panels = &layers[l]->panels;
+    const size_t bytes = panels->inputs * (panels->form->value_bytes ? panels->form->value_bytes : 4);
+    if (panels->form->tile_rows > tile) tile = panels->form->tile_rows;
+    if (bytes > row) row = bytes;
+    if (mr_panels_bytes(panels) > CACHED_WEIGHT_BYTES) cached = false;
+  }
+  size_t tiles = cached ? BLOCK_BYTES / row / tile : MR_BLOCK_TILES;
+  if (tiles < 2) tiles = 2;
+  if (tiles > MR_BLOCK_TILES) tiles = MR_BLOCK_TILES;
+  return tile * tiles;
 }
 
 static size_t block_rows(size_t rows, size_t most) {
@@ -43,6 +63,7 @@ static size_t lay_out(const mr_matrix *const *layers, size_t count, size_t rows,
   // An odd number of cache lines: rows do not fall on the same sets.
   b->float_stride = floats ? (mr_round_up(floats * 4, 64) | 64) : 0;
   b->narrow_stride = narrow;
+  b->copy_stride = layers[0]->panels.form->value_bytes ? 0 : (mr_round_up(layers[0]->panels.inputs * 4, 64) | 64);
   const size_t float_bytes = b->rows * b->float_stride;
   const size_t row_bytes = mr_round_up(b->rows * 4, 64);
   size_t at = 0;
@@ -50,6 +71,8 @@ static size_t lay_out(const mr_matrix *const *layers, size_t count, size_t rows,
   at += float_bytes;
   b->floats[1] = (float *)(base + at);
   at += float_bytes;
+  b->copy = (float *)(base + at);
+  at += b->rows * b->copy_stride;
   b->narrow = base + at;
   at += b->rows * b->narrow_stride;
   b->scales = (float *)(base + at);
@@ -87,6 +110,9 @@ void mr_chain_run(const mr_matrix *const *layers, size_t count, const float *x, 
       if (form->value_bytes) {
         operand = (mr_operand){.rows = b.narrow, .stride = mr_narrow_stride(form, panels->inputs), .scales = b.scales, .masks = b.masks};
         form->narrow(panels, in, in_stride, part, b.narrow, operand.stride, b.scales, b.masks);
+      } else if (l == 0 && in_stride * 4 % SET_BYTES == 0 && part > CLOSE_ROWS_MAX && panels->outputs > form->width) {
+        for (size_t r = 0; r < part; r++) memcpy((char *)b.copy + r * b.copy_stride, in + r * in_stride, panels->inputs * 4);
+        operand = (mr_operand){.rows = b.copy, .stride = b.copy_stride};
       }
       form->multiply(panels, &operand, part, out, out_stride);
       if (layer->activation > MR_ACTIVATION_RELU)
