@@ -163,7 +163,7 @@ mr_apply_result mr_table_apply_ftrl(mr_table *t, const mr_ftrl *f, const uint64_
       slot->z = b.z[i];
       slot->n = b.n[i];
       if (touched > slot->touched) slot->touched = touched;
-      atomic_store_explicit(&slot->w, mr_float_bits(b.w[i]), memory_order_relaxed);
+      mr_set_weight(t, slot, ids[start + i], b.w[i]);
       mr_row fresh = row_of(slot, ids[start + i]);
       t->hash += mr_row_hash(&fresh);
     }
@@ -188,7 +188,7 @@ mr_apply_result mr_table_apply_count(mr_table *t, const uint64_t *ids, const int
     }
     slot->count = (int64_t)((uint64_t)slot->count + (uint64_t)counts[i]);
     if (touched > slot->touched) slot->touched = touched;
-    atomic_store_explicit(&slot->w, mr_float_bits((float)slot->count), memory_order_relaxed);
+    mr_set_weight(t, slot, ids[i], (float)slot->count);
     mr_row fresh = row_of(slot, ids[i]);
     t->hash += mr_row_hash(&fresh);
     mr_table_work(t, 8);
@@ -218,7 +218,7 @@ float mr_table_learn(mr_table *t, const mr_ftrl *f, int loss, const uint64_t *id
     mr_slot *slot = slots[i];
     float gi = g * values[i], w = mr_slot_weight(slot);
     step(f, &slot->z, &slot->n, &w, gi, gi * gi);
-    atomic_store_explicit(&slot->w, mr_float_bits(w), memory_order_relaxed);
+    mr_set_weight(t, slot, ids[i], w);
   }
   if (__builtin_expect(inserted || t->retired, 0)) mr_table_work(t, count * 8);
   return margin;

@@ -16,8 +16,7 @@ struct mr_retired {
   struct mr_retired *next;
   uint64_t epoch;
   mr_view *view;
-  void *slots;
-  size_t mapped;
+  mr_array array;  // slots null: the view alone
 };
 
 void *mr_map(size_t bytes, size_t *mapped) {
@@ -46,13 +45,23 @@ void mr_unmap(void *memory, size_t mapped) {
   if (memory) munmap(memory, mapped);
 }
 
-static bool make_array(uint64_t capacity, mr_array *array) {
+static bool make_array(uint64_t capacity, bool serving, mr_array *array) {
   if (capacity > CAPACITY_MAX) return false;
-  size_t mapped = 0;
+  size_t mapped = 0, served_mapped = 0;
   mr_slot *slots = mr_map((size_t)capacity * sizeof(mr_slot), &mapped);
   if (!slots) return false;
-  *array = (mr_array){slots, capacity - 1, 64 - __builtin_ctzll(capacity), mapped};
+  _Atomic uint64_t *served = serving ? mr_map((size_t)capacity * 8, &served_mapped) : NULL;
+  if (serving && !served) {
+    mr_unmap(slots, mapped);
+    return false;
+  }
+  *array = (mr_array){slots, capacity - 1, 64 - __builtin_ctzll(capacity), mapped, served, served_mapped};
   return true;
+}
+
+static void unmap_array(const mr_array *array) {
+  mr_unmap(array->slots, array->mapped);
+  mr_unmap((void *)array->served, array->served_mapped);
 }
 
 // 0.6 of the capacity, in integers.
@@ -66,7 +75,7 @@ mr_table *mr_table_create(uint64_t rows_expected) {
   }
   mr_table *t = aligned_alloc(64, (sizeof(mr_table) + 63) / 64 * 64);
   mr_view *view = calloc(1, sizeof(mr_view));
-  if (!t || !view || !make_array(capacity, &view->current)) {
+  if (!t || !view || !make_array(capacity, false, &view->current)) {
     free(t);
     free(view);
     return NULL;
@@ -79,7 +88,7 @@ mr_table *mr_table_create(uint64_t rows_expected) {
 }
 
 static void free_retired(struct mr_retired *r) {
-  mr_unmap(r->slots, r->mapped);
+  unmap_array(&r->array);
   free(r->view);
   free(r);
 }
@@ -93,8 +102,8 @@ void mr_table_destroy(mr_table *t) {
     t->retired = next;
   }
   mr_view *view = atomic_load_explicit(&t->view, memory_order_relaxed);
-  mr_unmap(view->current.slots, view->current.mapped);
-  mr_unmap(view->previous.slots, view->previous.mapped);
+  unmap_array(&view->current);
+  unmap_array(&view->previous);
   free(view);
   free(t);
 }
@@ -224,12 +233,12 @@ size_t mr_table_capture_slice(mr_table *t, mr_row *out, size_t rows_max, uint64_
 
 // MARK: growth
 
-static void publish(mr_table *t, mr_view *next, void *replaced_slots, size_t replaced_mapped) {
+static void publish(mr_table *t, mr_view *next, mr_array replaced) {
   mr_view *old = atomic_load_explicit(&t->view, memory_order_relaxed);
   atomic_store_explicit(&t->view, next, memory_order_seq_cst);
   struct mr_retired *r = malloc(sizeof *r);
   if (!r) return;  // leaks the old array rather than free what a reader may hold
-  *r = (struct mr_retired){t->retired, mr_reader_retire_epoch(), old, replaced_slots, replaced_mapped};
+  *r = (struct mr_retired){t->retired, mr_reader_retire_epoch(), old, replaced};
   t->retired = r;
 }
 
@@ -242,7 +251,7 @@ static void reclaim(mr_table *t) {
       continue;
     }
     *link = r->next;
-    atomic_fetch_sub_explicit(&t->bytes, r->mapped, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&t->bytes, r->array.mapped + r->array.served_mapped, memory_order_relaxed);
     free_retired(r);
   }
 }
@@ -260,7 +269,7 @@ static mr_slot *move_row(mr_table *t, const mr_view *view, const mr_slot *from, 
   to->n = from->n;
   to->touched = from->touched;
   to->count = from->count;
-  atomic_store_explicit(&to->w, atomic_load_explicit(&from->w, memory_order_relaxed), memory_order_relaxed);
+  mr_set_weight(t, to, id, mr_slot_weight(from));
   // The id last: a reader that sees it sees the row.
   atomic_store_explicit(&to->id, id, memory_order_release);
   if (t->capturing) {
@@ -296,11 +305,9 @@ static void migrate(mr_table *t, uint64_t slots_max) {
   mr_view *next = calloc(1, sizeof(mr_view));
   if (!next) return;  // tried again with the next slice; meanwhile readers look in both
   next->current = view->current;
-  void *slots = view->previous.slots;
-  size_t mapped = view->previous.mapped;
   free(t->captured_previous);
   t->captured_previous = NULL;
-  publish(t, next, slots, mapped);
+  publish(t, next, view->previous);
 }
 
 static bool grow(mr_table *t) {
@@ -311,7 +318,7 @@ static bool grow(mr_table *t) {
     if (view->previous.slots) return false;
   }
   mr_view *next = calloc(1, sizeof(mr_view));
-  if (!next || !make_array((view->current.mask + 1) * 2, &next->current)) {
+  if (!next || !make_array((view->current.mask + 1) * 2, t->serving, &next->current)) {
     free(next);
     return false;
   }
@@ -329,10 +336,43 @@ static bool grow(mr_table *t) {
   next->previous = view->current;
   t->migrate_cursor = 0;
   t->threshold = threshold_of(next->current.mask + 1);
-  atomic_fetch_add_explicit(&t->bytes, next->current.mapped, memory_order_relaxed);
-  publish(t, next, NULL, 0);
+  atomic_fetch_add_explicit(&t->bytes, next->current.mapped + next->current.served_mapped, memory_order_relaxed);
+  publish(t, next, (mr_array){0});
   return true;
 }
+
+static bool serve_array(mr_table *t, mr_array *array) {
+  array->served = mr_map((size_t)(array->mask + 1) * 8, &array->served_mapped);
+  if (!array->served) return false;
+  for (uint64_t i = 0; i <= array->mask; i++) {
+    uint64_t id = atomic_load_explicit(&array->slots[i].id, memory_order_relaxed);
+    if (id) atomic_store_explicit(&array->served[i], mr_serving_word(id, mr_slot_weight(&array->slots[i])), memory_order_relaxed);
+  }
+  atomic_fetch_add_explicit(&t->bytes, array->served_mapped, memory_order_relaxed);
+  return true;
+}
+
+bool mr_table_serve(mr_table *t) {
+  if (t->serving) return true;
+  const mr_view *old = mr_view_of(t);
+  mr_view *view = malloc(sizeof *view);
+  if (!view) return false;
+  *view = *old;
+  bool made = serve_array(t, &view->current);
+  if (!made || (view->previous.slots && !serve_array(t, &view->previous))) {
+    if (made) {
+      atomic_fetch_sub_explicit(&t->bytes, view->current.served_mapped, memory_order_relaxed);
+      mr_unmap((void *)view->current.served, view->current.served_mapped);
+    }
+    free(view);
+    return false;
+  }
+  t->serving = true;
+  publish(t, view, (mr_array){0});
+  return true;
+}
+
+bool mr_table_serving(const mr_table *t) { return mr_view_of(t)->current.served != NULL; }
 
 bool mr_table_reserve(mr_table *t, uint64_t more) {
   uint64_t rows = atomic_load_explicit(&t->rows, memory_order_relaxed);
@@ -372,6 +412,8 @@ mr_slot *mr_table_touch(mr_table *t, uint64_t id, uint64_t *inserted) {
     } else {
       slot = free_slot(&view->current, id);
       if (t->capturing) set_bit(t->captured_current, (uint64_t)(slot - view->current.slots));
+      // With weight 0 for now: rows behind it in its run must be found.
+      mr_set_weight(t, slot, id, 0);
       atomic_store_explicit(&slot->id, id, memory_order_release);
       uint64_t rows = atomic_load_explicit(&t->rows, memory_order_relaxed);
       atomic_store_explicit(&t->rows, rows + 1, memory_order_relaxed);
@@ -411,7 +453,7 @@ bool mr_table_put(mr_table *t, const mr_row *row) {
   slot->n = row->n;
   slot->touched = row->touched;
   slot->count = row->count;
-  atomic_store_explicit(&slot->w, mr_float_bits(row->w), memory_order_relaxed);
+  mr_set_weight(t, slot, row->id, row->w);
   t->hash += mr_row_hash(row);
   mr_table_work(t, MOVES_PER_ROW);
   return true;

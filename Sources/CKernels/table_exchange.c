@@ -23,6 +23,8 @@ static void set_slot(mr_slot *to, const mr_slot *from) {
 }
 
 uint64_t mr_table_exchange(mr_table *a, mr_table *b) {
+  // Who is served from the short form stays so; without memory for it `a` is served from its rows.
+  if (a->serving) mr_table_serve(b);
   mr_table_capture_end(a);
   mr_table_capture_end(b);
   mr_view *was = atomic_load_explicit(&a->view, memory_order_relaxed);
@@ -37,6 +39,7 @@ uint64_t mr_table_exchange(mr_table *a, mr_table *b) {
   EXCHANGE(uint64_t, threshold);
   EXCHANGE(uint64_t, migrate_cursor);
   EXCHANGE(uint64_t, hash);
+  EXCHANGE(bool, serving);
   EXCHANGE(struct mr_retired *, retired);
 #undef EXCHANGE
   return mr_reader_retire_epoch();

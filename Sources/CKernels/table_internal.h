@@ -22,6 +22,9 @@ typedef struct mr_array {
   uint64_t mask;  // capacity - 1
   int shift;      // 64 - log2 capacity
   size_t mapped;
+  // The serving form, when the table has one: word i stands for slot i, see mr_serving_word. 0: empty.
+  _Atomic uint64_t *served;
+  size_t served_mapped;
 } mr_array;
 
 // What readers see: immutable once published. A row stands in `current`, or (not moved yet) in `previous`.
@@ -38,6 +41,7 @@ struct mr_table {
   uint64_t threshold;       // rows at which to grow
   uint64_t migrate_cursor;  // slots of `previous` below it are moved
   uint64_t hash;
+  bool serving;             // new arrays get a serving form
   struct mr_retired *retired;
   // Capture: a bit for each slot of each array that is handed out, kept aside, or not part of the capture.
   bool capturing, capture_failed;
@@ -90,8 +94,55 @@ static inline float mr_slot_weight(const mr_slot *slot) {
   return mr_bits_float(atomic_load_explicit((_Atomic uint32_t *)&slot->w, memory_order_relaxed));
 }
 
+// MARK: serving form
+
+/// 48 bits of the id (never 0) above the weight rounded to bfloat16: one load finds a row and has its weight. Other bits choose the
+/// position, so two rows that are taken for one would have to agree in 47 bits and stand in one run of slots.
+static inline uint64_t mr_serving_tag(uint64_t id) { return (id * UINT64_C(0xD6E8FEB86659FD93)) >> 16 | 1; }
+
+static inline uint64_t mr_serving_word(uint64_t id, float w) {
+  uint32_t bits = mr_float_bits(w);
+  // To nearest, ties to even. Weights are finite.
+  bits = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16;
+  return mr_serving_tag(id) << 16 | bits;
+}
+
+static inline float mr_serving_weight(uint64_t word) { return mr_bits_float((uint32_t)word << 16); }
+
+/// The word of `id`; 0 when the row is not there.
+static inline uint64_t mr_serving_probe(const mr_array *array, uint64_t id) {
+  uint64_t tag = mr_serving_tag(id), i = mr_position(array, id);
+  for (;;) {
+    uint64_t word = atomic_load_explicit(&array->served[i], memory_order_relaxed);
+    if (word >> 16 == tag || word == 0) return word;
+    i = (i + 1) & array->mask;
+  }
+}
+
+/// For readers inside: as mr_look_up, of a table with a serving form.
+static inline uint64_t mr_serving_look_up(const mr_table *table, const mr_view *view, uint64_t id) {
+  if (__builtin_expect(id == 0, 0)) {
+    const mr_slot *zero = mr_look_up(table, view, 0);
+    return zero ? mr_serving_word(0, mr_slot_weight(zero)) : 0;
+  }
+  uint64_t word = mr_serving_probe(&view->current, id);
+  if (__builtin_expect(!word && view->previous.served, 0)) word = mr_serving_probe(&view->previous, id);
+  return word;
+}
+
 static inline const mr_view *mr_view_of(const mr_table *table) {
   return atomic_load_explicit((_Atomic(mr_view *) *)&table->view, memory_order_acquire);
+}
+
+static inline void mr_prefetch_served(const mr_view *view, uint64_t id) {
+  __builtin_prefetch((const void *)&view->current.served[mr_position(&view->current, id)], 0, 3);
+}
+
+/// Writer: the weight of a row that stands in the newest array (or has id 0), in the row and in the serving form.
+static inline void mr_set_weight(const mr_table *table, mr_slot *slot, uint64_t id, float w) {
+  atomic_store_explicit(&slot->w, mr_float_bits(w), memory_order_relaxed);
+  const mr_array *array = &mr_view_of(table)->current;
+  if (array->served && id) atomic_store_explicit(&array->served[slot - array->slots], mr_serving_word(id, w), memory_order_relaxed);
 }
 
 static inline void mr_prefetch_row(const mr_view *view, uint64_t id) {

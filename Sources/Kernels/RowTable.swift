@@ -53,6 +53,12 @@ public final class RowTable: @unchecked Sendable {
   /// The same from all rows, at the cost of reading them all.
   public func recomputedStateHash() -> UInt64 { mr_table_recompute_state_hash(pointer) }
 
+  /// Keeps each row's weight in bfloat16 beside the rows too, one word a row, which scoring then reads: see `mr_table_serve`. Not a part of
+  /// the state. False when memory is out, and nothing changed.
+  public func serve() -> Bool { mr_table_serve(pointer) }
+  /// Any thread.
+  public var isServed: Bool { mr_table_serving(pointer) }
+
   public var isGrowing: Bool { mr_table_growing(pointer) }
   /// Moves up to `slotsMax` slots when growing, and frees what readers have left.
   public func work(slotsMax: Int) { mr_table_work(pointer, UInt64(max(0, slotsMax))) }

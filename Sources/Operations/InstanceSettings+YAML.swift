@@ -15,7 +15,7 @@ extension InstanceSettings {
     "topics": ["features", "labels", "examples", "predictions", "dead_letter_suffix", "partitions", "replication", "create"],
     "models[]": ["bundle", "name", "versions", "labels", "max_batch_size", "reload", "warmup", "stream"],
     "arms[]": ["name", "follow", "held_until", "refresh_every"],
-    "serving": ["group", "poll_events_max", "open_ranges_max", "commit_interval", "linger", "log_requests", "limits"],
+    "serving": ["group", "poll_events_max", "open_ranges_max", "commit_interval", "linger", "log_requests", "precision", "limits"],
     "serving.limits": ["payload_bytes_max", "values_max", "text_bytes_max", "id_bytes_max", "json_depth_max"],
     "training": ["joiner", "trainer", "checkpoints", "beacon", "backlog_bytes_max"],
     "training.checkpoints": ["directory", "every", "trim"],
@@ -309,6 +309,7 @@ struct InstanceSettingsReading {
       node, "commit_interval", in: 1...60_000, default: serving.commitIntervalMilliseconds)
     serving.lingerMicroseconds = reader.microseconds(node, "linger", in: 0...100_000, default: serving.lingerMicroseconds)
     serving.logsRequests = reader.bool(node, "log_requests", default: serving.logsRequests)
+    serving.precision = reader.choice(node, "precision", default: serving.precision)
     let limits = reader.section(node, "limits")
     check(limits, "serving.limits")
     let most = serving.limits

@@ -111,6 +111,8 @@ public struct InstanceSettings: Sendable, Equatable {
     public var lingerMicroseconds = 500
     /// Whether the features of requests with an event id go to the features topic, so that a label can teach them.
     public var logsRequests = true
+    /// What models that learn answer from.
+    public var precision = ServingPrecision.float32
     public var limits = Limits()
 
     public struct Limits: Sendable, Equatable {

@@ -55,6 +55,10 @@ public final class ReplicaHost: @unchecked Sendable {
       checkpoints = nil
     }
     set = try checkpoints?.restore() ?? ReplicaSet(specification: specification)
+    // Restores later take it over: tables that are exchanged keep their serving form.
+    if !set.serve(in: settings.servingPrecision) {
+      logger.warning("no memory for weights in smaller numbers: answers read the rows", metadata: ["model": "\(specification.identifier)"])
+    }
   }
 
   // MARK: Life

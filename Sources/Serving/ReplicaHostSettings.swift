@@ -29,6 +29,8 @@ public struct ReplicaHostSettings: Sendable {
   public var pollRecordsMax: Int
   /// Examples waiting in memory while the trainer has enough in flight, in bytes.
   public var backlogBytesMax: Int
+  /// What answers read weights in; learning and checkpoints do not see it.
+  public var servingPrecision: ServingPrecision
   /// Nil: as the specification says.
   public var trainer: TrainerSettings?
   /// Seeds trainer identity and back-off; nil: random.
@@ -55,6 +57,7 @@ public struct ReplicaHostSettings: Sendable {
     stallMillisecondsMax = 100
     pollRecordsMax = 512
     backlogBytesMax = 16 << 20
+    servingPrecision = .float32
     trainer = nil
     seed = nil
   }

@@ -1,3 +1,4 @@
+internal import Kernels
 public import Model
 
 /// All shards of one model, held in this process.
@@ -17,6 +18,15 @@ public final class ReplicaSet: @unchecked Sendable {
     for (index, replica) in shards.enumerated() { precondition(replica.shard == index, "shard \(replica.shard) at place \(index)") }
     self.specification = specification
     self.shards = shards
+  }
+
+  /// Readers score from weights in `precision` from now on, kept up with every record and through restores; the state stays what it is.
+  /// Owner thread. False when memory is out: some shards are then read as before.
+  public func serve(in precision: ServingPrecision) -> Bool {
+    guard precision == .bf16 else { return true }
+    var isServed = true
+    for replica in shards where !replica.table.serve() { isServed = false }
+    return isServed
   }
 
   /// A reader for the calling thread, which owns it.

@@ -239,6 +239,7 @@ final class Instance: Sendable {
           specification: model, examplesTopic: settings.topics.examples, policy: arm.policy.position, arm: arm.name)
         host.createsLog = settings.topics.create
         host.replicationFactor = settings.topics.replication
+        host.servingPrecision = settings.serving.precision
         host.backlogBytesMax = settings.training.backlogBytesMax
         if arm.policy == .online && !hasTrainer {
           hasTrainer = true

@@ -16,6 +16,52 @@ import Testing
     return set
   }
 
+  /// Weights served in bfloat16: near the full ones, added in the same order, through a restore, and the state is the same.
+  @Test(arguments: [1, 3])
+  func servedWeightsAreNearAndNoPartOfTheState(shards: Int) {
+    let full = learned(linear(shards: shards), seed: 8)
+    let served = ReplicaSet(specification: linear(shards: shards))
+    #expect(served.serve(in: .bf16))
+    // A restore: the rows of another replica, which has no serving form.
+    for (replica, other) in zip(served.shards, learned(linear(shards: shards), seed: 8).shards) { replica.become(other) }
+    let batch = RowBatch()
+    var generator = SeededGenerator(seed: 3)
+    var bounds: [Float] = []
+    for row in 0..<200 {
+      var bound: Float = 1e-6
+      for _ in 0..<(row % 37) {
+        let id = generator.next() % 900
+        let value = Float.random(in: -2...2, using: &generator)
+        batch.append(id: id, value: value)
+        bound += abs(full.shards[RowID.shard(of: id, count: shards)].row(id).w * value) / 256
+      }
+      batch.endRow()
+      bounds.append(bound)
+    }
+    let sums = UnsafeMutablePointer<Float>.allocate(capacity: 600)
+    let position = UnsafeMutablePointer<Int64>.allocate(capacity: shards)
+    defer {
+      sums.deallocate()
+      position.deallocate()
+    }
+    sums.initialize(repeating: 0, count: 600)
+    #expect(full.scoreReader().sums(batch, into: sums, position: position) != nil)
+    let reader = served.scoreReader()
+    #expect(reader.sums(batch, into: sums + 200, position: position) != nil)
+    for shard in 0..<shards {
+      reader.partial(shard: shard, batch, sums: sums + 400)
+      #expect(position[shard] == full.shards[shard].nextOffset)
+      #expect(served.shards[shard].stateHash == full.shards[shard].stateHash && served.shards[shard].recomputedStateHash() == full.shards[shard].stateHash)
+    }
+    var differing = 0
+    for row in 0..<200 {
+      #expect(abs(sums[row] - sums[200 + row]) <= bounds[row])
+      #expect(sums[200 + row].bitPattern == sums[400 + row].bitPattern)
+      if sums[row] != sums[200 + row] { differing += 1 }
+    }
+    #expect(differing > 100, "rounded weights give other sums")
+  }
+
   @Test(arguments: [1, 3, 4])
   func scoresAreTheSumsInShardOrder(shards: Int) {
     let set = learned(linear(shards: shards), seed: 8)
