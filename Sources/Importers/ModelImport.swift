@@ -11,18 +11,17 @@ public struct ImportWish: Sendable {
   public var maxBatchSize: Int?
   /// YAML that says how named features become rows, for formats that do not know.
   public var specification: String?
-  /// The file's name, without its folder.
-  public var fileName: String
+  public var path: String
 
   public init(
-    name: String, version: Int = 1, labels: [String] = [], maxBatchSize: Int? = nil, specification: String? = nil, fileName: String
+    name: String, version: Int = 1, labels: [String] = [], maxBatchSize: Int? = nil, specification: String? = nil, path: String
   ) {
     self.name = name
     self.version = version
     self.labels = labels
     self.maxBatchSize = maxBatchSize
     self.specification = specification
-    self.fileName = fileName
+    self.path = path
   }
 }
 
@@ -36,11 +35,12 @@ public struct ModelImport {
   /// What whoever imports should know.
   public private(set) var notes: [String] = []
 
+  /// - Parameter bytes: those of the file at `wish.path`.
   /// - Throws: `ImportError`, `ONNXError`, …: what cannot be served, and where in the file.
   public init(_ bytes: UnsafeRawBufferPointer, format: ModelFormat, wish: ImportWish) throws {
     self.format = format
     var source = BundleManifest.Source(
-      tool: format.rawValue, file: wish.fileName, byteCount: bytes.count, checksum: BundleManifest.checksum(bytes))
+      tool: format.rawValue, file: wish.path.split(separator: "/").last.map(String.init), byteCount: bytes.count, checksum: BundleManifest.checksum(bytes))
     let manifest = BundleManifest(
       name: wish.name, version: wish.version, family: "none", outputs: [], specification: wish.specification, maxBatchSize: wish.maxBatchSize,
       labels: wish.labels)
@@ -55,17 +55,35 @@ public struct ModelImport {
     case .safetensors:
       guard let specification = wish.specification else {
         throw ImportError(
-          place: wish.fileName, reason: "weights alone do not say which family they are and how features become rows: give a specification (--specification)")
+          place: "weights", reason: "alone they do not say which family they are and how features become rows: give a specification (--specification)")
       }
       let imported = try SafetensorsModel.read(bytes, specification: specification)
       model = imported.model
       imported.write(into: writer)
       facts = imported.facts
     case .onnx:
-      throw ImportError(place: wish.fileName, reason: "this build does not read \(format.rawValue)")
+      // From the file itself: tensors may lie in others beside it.
+      let graph = try ONNXModel.read(path: wish.path)
+      if !graph.producer.isEmpty { source.tool = graph.producer }
+      source.toolVersion = graph.producerVersion.isEmpty ? nil : graph.producerVersion
+      let served = try ONNXGraphModel(model: graph)
+      try served.write(into: writer)
+      model = served
+      facts = Self.facts(of: served)
+      if served.isRowByRow { notes.append("rows are computed one by one, which is slow: \(served.rowByRowReason)") }
     }
     writer.manifest.source = source
     self.writer = writer
+  }
+
+  private static func facts(of model: ONNXGraphModel) -> [(name: String, value: String)] {
+    let graph = model.model.graph
+    let parameters = graph.initializers.reduce(0) { $0 + ($1.tensor.element == .float32 ? $1.tensor.count : 0) }
+    let sets = model.model.operatorSets.sorted { $0.key < $1.key }.map { "\($0.key.isEmpty ? "ai.onnx" : $0.key) \($0.value)" }
+    return [
+      ("nodes", "\(graph.nodes.count), which run as \(model.stepNames.count) steps"), ("weights", "\(parameters)"),
+      ("dense layers", "\(model.denseLayerCount)"), ("operators", sets.joined(separator: ", ")),
+    ]
   }
 
   private static func write(

@@ -10,8 +10,8 @@ extension ModelStore {
     case "fm": return try FactorizationModel(bundle: bundle)
     case "dlrm": return try DLRMModel(bundle: bundle)
     case "linear": return try LinearModel(bundle: bundle)
-    case "trees": return try TreeModel(bundle: bundle)
     case "onnx": return try ONNXGraphModel(bundle: bundle)
+    case "trees": return try TreeModel(bundle: bundle)
     default:
       throw BundleError(
         place: "\(bundle.path): manifest.family",

@@ -1,5 +1,8 @@
 public import Bundles
 public import Families
+internal import Kernels
+public import Model
+internal import ONNX
 
 /// Models in smaller numbers.
 public enum ModelQuantizer {
@@ -13,9 +16,25 @@ public enum ModelQuantizer {
 
   /// Adds the quantized model to `writer`, whose manifest is the original's.
   /// - Returns: what was changed, in words.
+  /// - Parameter calibration: rows whose activations decide the scales of static int8; nil: dynamic, each row has its own.
   /// - Throws: when the family has nothing to gain, or memory is out.
-  public static func write(_ model: LoadedModel, as target: Target, into writer: BundleWriter) throws -> [String] {
+  public static func write(_ model: LoadedModel, as target: Target, calibration: [RowBatch]? = nil, into writer: BundleWriter) throws -> [String] {
+    if calibration != nil, !(model is ONNXGraphModel) || target != .int8 {
+      throw EvaluationError(place: "family \(model.family)", reason: "static scales are for layers of ONNX graphs in int8: leave --static out")
+    }
     switch model {
+    case let model as ONNXGraphModel:
+      guard target == .int8 || target == .bf16 else {
+        throw EvaluationError(place: "family onnx", reason: "\(target.rawValue) is for embedding tables: take int8 or bf16")
+      }
+      guard model.denseLayerCount > 0 else {
+        throw EvaluationError(place: "family onnx", reason: "there is nothing to gain: no Gemm or MatMul of the graph has constant weights in single precision")
+      }
+      let inputs = try calibration.map { try model.calibrated(on: $0) } ?? []
+      let precision: MatrixPrecision = target == .int8 ? .int8 : .bfloat16
+      try model.converted(to: precision, layerInputs: inputs).write(into: writer)
+      let scales = target == .bf16 ? "" : calibration == nil ? ", scales of activations by row" : ", scales of activations calibrated"
+      return ["\(model.denseLayerCount) dense layers in \(target.rawValue)\(scales)"]
     case is TreeModel:
       throw EvaluationError(
         place: "family trees",

@@ -11,9 +11,9 @@ func printColumns(_ rows: [[String]]) {
   guard let first = rows.first else { return }
   let widths = first.indices.map { column in rows.map { $0[column].count }.max() ?? 0 }
   for row in rows {
-    print(
-      zip(row, widths).map { text, width in text + String(repeating: " ", count: width - text.count) }
-        .joined(separator: "  ").trimmingCharacters(in: .init(charactersIn: " ")))
+    var line = zip(row, widths).map { text, width in text + String(repeating: " ", count: width - text.count) }.joined(separator: "  ")
+    while line.last == " " { line.removeLast() }
+    print(line)
   }
 }
 

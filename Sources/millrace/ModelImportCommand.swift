@@ -72,7 +72,7 @@ struct ModelImportCommand: ParsableCommand {
     let wish = ImportWish(
       name: name ?? Self.name(from: path.deletingPathExtension().lastPathComponent), version: version,
       labels: (labels ?? "").split(separator: ",").map { $0.trimmingCharacters(in: .whitespaces) }, maxBatchSize: maxBatchSize,
-      specification: text, fileName: path.lastPathComponent)
+      specification: text, path: file)
     progress.show("reading \(byteText(data.count)) of \(path.lastPathComponent)")
     let imported = try data.withUnsafeBytes { bytes in
       guard let format = ModelFormat(rawValue: format.rawValue) ?? ModelFormat.detect(bytes) else {

@@ -13,6 +13,7 @@ struct ModelQuantizeCommand: ParsableCommand {
 
       EXAMPLES
         millrace model quantize ranker.millrace -o ranker-int8.millrace --to int8
+        millrace model quantize mlp.millrace -o mlp-int8.millrace --to int8 --static --calibrate topic:features
         millrace model quantize ranker.millrace -o small.millrace --to int8 --data eval.csv --label clicked --max-auc-loss 0.001
 
       EXIT CODES
@@ -32,6 +33,14 @@ struct ModelQuantizeCommand: ParsableCommand {
       return target
     })
   var to: ModelQuantizer.Target
+
+  @Flag(name: .customLong("static"), help: "int8 of ONNX graphs: scales of activations from --calibrate instead of from each row.")
+  var isStatic = false
+
+  @Option(help: ArgumentHelp("Rows for --static: a file as for --data, or topic:NAME.", valueName: "source"))
+  var calibrate: String?
+
+  @OptionGroup var connection: KafkaConnection
 
   @Option(help: ArgumentHelp("Rows to compare on: CSV, JSON events or .npy. Default: generated ones.", valueName: "file"))
   var data: String?
@@ -65,6 +74,8 @@ struct ModelQuantizeCommand: ParsableCommand {
     if data?.hasSuffix(".csv") ?? false || data?.hasSuffix(".npy") ?? false, label == nil, maxAucLoss != nil || maxLoglossLoss != nil {
       throw ValidationError("--max-auc-loss and --max-logloss-loss need --label")
     }
+    if isStatic != (calibrate != nil) { throw ValidationError("--static and --calibrate go together") }
+    if isStatic, to != .int8 { throw ValidationError("--static is for --to int8") }
     if label != nil, data == nil { throw ValidationError("--label goes with --data") }
   }
 
@@ -78,9 +89,10 @@ struct ModelQuantizeCommand: ParsableCommand {
     let writer = BundleWriter(manifest: before.bundle.manifest)
     let changes: [String]
     do {
-      changes = try ModelQuantizer.write(before.model, as: to, into: writer)
+      let calibration = try calibrate.map { try CalibrationRows.read($0, label: label, model: before.model, rowsMax: rows, connection: connection) }
+      changes = try ModelQuantizer.write(before.model, as: to, calibration: calibration?.batches, into: writer)
       try writer.write(to: candidate)
-    } catch { throw CleanFailure("\(error)") }
+    } catch let error as CleanFailure { throw error } catch { throw CleanFailure("\(error)") }
     var comparison = QuantizationComparison(before: before, after: try OpenedModel(path: candidate), source: source)
     if seconds > 0 { comparison.measure(sizes: Self.sizes, seconds: seconds) }
     let broken = comparison.broken(auc: maxAucLoss, score: maxScoreLoss, logLoss: maxLoglossLoss)

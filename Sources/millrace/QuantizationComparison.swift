@@ -77,9 +77,11 @@ struct QuantizationComparison {
     func add(_ name: String, _ first: String, _ second: String, _ note: String) { rows.append([name, first, second, note, ""]) }
     let (from, to) = (before.bundle.byteCount, after.bundle.byteCount)
     add("bundle", byteText(from), byteText(to), "\(figure(Double(from) / Double(max(1, to)), 2)) x smaller")
-    add(
-      "in memory", byteText(before.model.parameterBytes), byteText(after.model.parameterBytes),
-      "\(figure(Double(before.model.parameterBytes) / Double(max(1, after.model.parameterBytes)), 2)) x smaller")
+    if before.model.parameterBytes != after.model.parameterBytes {
+      add(
+        "in memory", byteText(before.model.parameterBytes), byteText(after.model.parameterBytes),
+        "\(figure(Double(before.model.parameterBytes) / Double(max(1, after.model.parameterBytes)), 2)) x smaller")
+    }
     for (batch, first, second) in speeds {
       add(
         "us/row, batch \(batch)", figure(first.microsecondsPerRow, 3), figure(second.microsecondsPerRow, 3),

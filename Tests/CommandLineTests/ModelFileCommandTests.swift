@@ -189,4 +189,60 @@ import Testing
     #expect(try run(folder, "quantize", "m.millrace", "-o", "q.millrace", "--to", "int9").status == 64)
     #expect(try run(folder, "quantize", "m.millrace", "-o", "q.millrace", "--to", "int8", "--max-auc-loss", "0.1").status == 64)
   }
+
+  /// Weights of a factorization machine over 16 rows, as PyTorch's users save them.
+  private func safetensors(_ folder: ScratchFolder) throws {
+    let (rows, factors) = (16, 4)
+    let values = (0..<(rows * (1 + factors) + 1)).map { Float(($0 * 37) % 101) / 101 - 0.5 }
+    let ends = [rows * 4, rows * (1 + factors) * 4, (rows * (1 + factors) + 1) * 4]
+    let header = """
+      {"linear.weight":{"dtype":"F32","shape":[\(rows)],"data_offsets":[0,\(ends[0])]},\
+      "factors.weight":{"dtype":"F32","shape":[\(rows),\(factors)],"data_offsets":[\(ends[0]),\(ends[1])]},\
+      "bias":{"dtype":"F32","shape":[1],"data_offsets":[\(ends[1]),\(ends[2])]}}
+      """
+    var bytes = withUnsafeBytes(of: UInt64(header.utf8.count).littleEndian) { Data($0) }
+    bytes.append(contentsOf: header.utf8)
+    for value in values { withUnsafeBytes(of: value.bitPattern.littleEndian) { bytes.append(contentsOf: $0) } }
+    try bytes.write(to: folder.url.appendingPathComponent("clicks.safetensors"))
+    _ = try folder.write(
+      "clicks.yaml", "model: clicks\nfamily: {fm: {}}\nloss: logistic\nfeatures: {user: categorical, item: categorical, price: numeric}\n")
+  }
+
+  @Test func aBoundThatIsBrokenRefusesTheQuantizedModel() throws {
+    let folder = try folder()
+    try safetensors(folder)
+    let unspecified = try run(folder, "import", "clicks.safetensors")
+    #expect(unspecified.status == 1 && unspecified.errors.contains("--specification"), "\(unspecified.errors)")
+    let imported = try run(folder, "import", "clicks.safetensors", "--specification", "clicks.yaml")
+    #expect(imported.status == 0 && imported.output.contains("family fm"), "\(imported.output)\(imported.errors)")
+    var rows = "user,item,price,clicked\n"
+    for row in 0..<200 { rows += "u\(row % 23),i\(row * 7 % 31),\(Double(row % 10) / 10),\(row * 13 % 5 == 0 ? 1 : 0)\n" }
+    _ = try folder.write("eval.csv", rows)
+    let names: () throws -> [String] = { try FileManager.default.contentsOfDirectory(atPath: folder.url.path).filter { $0.hasPrefix("small") } }
+
+    func quantize(_ more: String...) throws -> MillraceProcess.Result {
+      try MillraceProcess.run(
+        ["model", "quantize", "clicks.millrace", "-o", "small.millrace", "--to", "int8", "--data", "eval.csv", "--label", "clicked", "--seconds", "0"] + more,
+        folder: folder.url)
+    }
+    let refused = try quantize("--max-score-loss", "0.0000001")
+    #expect(refused.status == 1, "\(refused.output)")
+    #expect(refused.errors.contains("refused: the score moves by up to") && refused.errors.contains("nothing was written"), "\(refused.errors)")
+    #expect(try names() == [])
+    let lossy = try quantize("--max-auc-loss=-1")
+    #expect(lossy.status == 1 && lossy.errors.contains("refused: AUC falls by"), "\(lossy.errors)")
+
+    let kept = try quantize("--max-score-loss", "0.1", "--max-auc-loss", "0.1", "--max-logloss-loss", "0.1", "--json")
+    #expect(kept.status == 0, "\(kept.errors)")
+    #expect(try names() == ["small.millrace"], "no candidate stays")
+    let object = try json(kept.output)
+    #expect((object["score_max"] as? Double ?? 1) < 0.1 && (object["score_max"] as? Double ?? 0) > 0)
+    #expect(object["rows"] as? Int == 200)
+    let manifest = try #require(try json(try run(folder, "inspect", "small.millrace", "--json").output)["manifest"] as? [String: Any])
+    #expect((manifest["quantization"] as? [String: Any])?["to"] as? String == "int8")
+    #expect((manifest["parameters"] as? [String: Any])?["precision"] as? String == "int8")
+    #expect(try run(folder, "verify", "small.millrace").status == 0)
+    #expect(try run(folder, "quantize", "clicks.millrace", "-o", "small.millrace", "--to", "int8", "--static", "--calibrate", "eval.csv").status == 1)
+    #expect(try run(folder, "quantize", "clicks.millrace", "-o", "small.millrace", "--to", "int8", "--static").status == 64)
+  }
 }

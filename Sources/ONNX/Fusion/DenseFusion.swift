@@ -8,6 +8,7 @@ enum DenseFusion {
     "Dense", domain: "millrace", infer: { (node) throws(ONNXError) in throw node.error("is made by fusion only") },
     compile: { (node) throws(ONNXError) in
       guard !node.node.layers.isEmpty else { throw node.error("has no layers") }
+      if node.node.layers.contains(where: { $0.notes != nil }) { return CalibratingKernel(node.node.layers) }
       return DenseKernel(node.node.layers, precision: node.graph.precision)
     })
 

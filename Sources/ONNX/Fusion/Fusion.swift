@@ -10,6 +10,7 @@ enum Fusion {
     LayerNormalizationFusion.apply(to: graph)
     DenseFusion.apply(to: graph)
     graph.removeDeadNodes()
+    try LayerCalibration.apply(to: graph, options: options)
   }
 
   /// Identity, Dropout without a mask and Cast to the same element stand in no other pattern's way.

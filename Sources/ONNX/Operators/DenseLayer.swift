@@ -14,6 +14,10 @@ struct DenseLayer {
   private(set) var scale: [Float]?
   private(set) var bias: [Float]?
   var activation = Activation.none
+  /// What comes in, as calibration found it, for static int8.
+  var input: ONNXLayerInput?
+  /// Where to note what comes in.
+  var notes: (ranges: LayerRanges, layer: Int)?
 
   /// MatMul and Gemm with constant single-precision weights of two dimensions; nil for others.
   init?(_ node: NodeContext) {
@@ -62,7 +66,8 @@ struct DenseLayer {
   func packed(precision: MatrixPrecision) -> PackedMatrix {
     func pack(_ pointer: UnsafePointer<Float>) -> PackedMatrix {
       PackedMatrix(
-        weights: pointer, isTransposed: isTransposed, bias: bias, inputs: inputs, outputs: outputs, activation: activation, precision: precision)
+        weights: pointer, isTransposed: isTransposed, bias: bias, inputs: inputs, outputs: outputs, activation: activation, precision: precision,
+        activationScale: precision == .int8 ? input?.scale : nil, activationZeroPoint: input?.zeroPoint ?? 128)
     }
     guard let scale else {
       // The packing reads once: an unaligned file is copied for that long only.

@@ -18,6 +18,8 @@ public final class ONNXGraphModel: LoadedModel, @unchecked Sendable {
   /// The place of each output in the file's order.
   let outputOrder: [Int]
   let textIndices: TextIndices
+  /// Weights of dense layers, with the axis of their outputs.
+  let layerWeights: [(tensor: ConstantTensor, axis: Int)]
 
   public override var family: String { "onnx" }
   public override var parameterBytes: Int { model.bytes.count }
@@ -34,6 +36,7 @@ public final class ONNXGraphModel: LoadedModel, @unchecked Sendable {
     rowByRowReason = prepared.reason
     outputOrder = prepared.outputOrder
     textIndices = prepared.texts
+    layerWeights = prepared.layerWeights
     super.init(inputs: prepared.inputs, outputs: prepared.outputs)
   }
 
@@ -49,6 +52,7 @@ struct Prepared {
   let outputs: [OutputTensor]
   let outputOrder: [Int]
   let texts: TextIndices
+  let layerWeights: [(tensor: ConstantTensor, axis: Int)]
 
   init(_ model: ONNXModel, options: ONNXOptions) throws(ONNXError) {
     var made: (Graph, Program)?
@@ -73,6 +77,7 @@ struct Prepared {
     }
     guard let (graph, program) = made else { throw ONNXError(place: "graph", reason: reason) }
     self.program = program
+    layerWeights = graph.nodes.flatMap { node in node.layers.map { ($0.weights, $0.isTransposed ? 1 : 0) } }
     isRowByRow = !reason.isEmpty
     self.reason = reason
 

@@ -21,6 +21,9 @@ final class BundleTensors: TensorSource {
     guard let name = keys["location"] else { throw ONNXError(place: place, reason: "names no section") }
     do throws(BundleError) {
       let section = try bundle.section(name)
+      if element == .float32, let floats = try NarrowTensor.read(section, sizes: sizes, from: bundle) {
+        return (UnsafeRawBufferPointer(start: floats.pointer, count: byteCount), floats)
+      }
       guard section.element == element, section.shape == sizes, section.byteCount == byteCount else {
         throw BundleError(place: "section \"\(name)\"", reason: "\(section.element.datatype) \(section.shape) where \(element.datatype) \(sizes) is due")
       }
