@@ -59,7 +59,9 @@ MR_AVX512_INLINE void group(const float *x, uint32_t width, const float *across,
   }
 }
 
-MR_AVX512 void mr_dot_avx512(const float *x, size_t x_stride, uint32_t vectors, uint32_t width, int32_t batch_rows, float *y, size_t y_stride) {
+/// `width` may be a constant where this is inlined: then the compiler knows how far vectors lie apart.
+MR_AVX512_INLINE void interact(const float *x, size_t x_stride, uint32_t vectors, const uint32_t width, int32_t batch_rows, float *y,
+                               size_t y_stride) {
   _Alignas(64) float across[CHUNK * 16];
   for (int32_t r = 0; r < batch_rows; r++) {
     const float *from = x + (size_t)r * x_stride;
@@ -85,6 +87,16 @@ MR_AVX512 void mr_dot_avx512(const float *x, size_t x_stride, uint32_t vectors, 
         }
         if (i < vectors) group(from + start, width, across, columns, i, 1, block, start > 0, to);
       }
+  }
+}
+
+MR_AVX512 void mr_dot_avx512(const float *x, size_t x_stride, uint32_t vectors, uint32_t width, int32_t batch_rows, float *y, size_t y_stride) {
+  switch (width) {
+    case 8: interact(x, x_stride, vectors, 8, batch_rows, y, y_stride); break;
+    case 16: interact(x, x_stride, vectors, 16, batch_rows, y, y_stride); break;
+    case 32: interact(x, x_stride, vectors, 32, batch_rows, y, y_stride); break;
+    case 64: interact(x, x_stride, vectors, 64, batch_rows, y, y_stride); break;
+    default: interact(x, x_stride, vectors, width, batch_rows, y, y_stride); break;
   }
 }
 #endif
