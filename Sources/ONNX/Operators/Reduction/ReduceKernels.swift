@@ -9,12 +9,15 @@
 /// goes along. A single run of reduced elements is read where it lies, others are first brought together in scratch memory.
 class ReduceKernel<T: BitwiseCopyable>: Kernel, @unchecked Sendable {
   let kind: ReductionOperators.Kind
-  let axes: [Int]
+  /// A bit for each axis that is reduced.
+  private let axes: UInt64
 
   init(_ kind: ReductionOperators.Kind, _ axes: [Int]) {
     self.kind = kind
-    self.axes = axes
+    self.axes = axes.reduce(0) { $0 | 1 << UInt64($1) }
   }
+
+  @inline(__always) private final func isReduced(_ axis: Int) -> Bool { axes >> UInt64(axis) & 1 == 1 }
 
   /// `count` elements, `stride` apart.
   func reduce(_ values: UnsafePointer<T>, stride: Int, count: Int) -> T { preconditionFailure("\(Self.self) does not reduce") }
@@ -30,11 +33,11 @@ class ReduceKernel<T: BitwiseCopyable>: Kernel, @unchecked Sendable {
     kept.begin()
     reduced.begin()
     var outputStride = 1
-    for axis in 0..<input.rank where !axes.contains(axis) { outputStride &*= max(1, input.dims[axis]) }
+    for axis in 0..<input.rank where !isReduced(axis) { outputStride &*= max(1, input.dims[axis]) }
     for axis in 0..<input.rank {
       let size = input.dims[axis]
       let stride = input.product(axis + 1, input.rank)
-      if axes.contains(axis) {
+      if isReduced(axis) {
         reduced.add(size: size, 0, stride)
       } else {
         outputStride /= max(1, size)
@@ -47,7 +50,11 @@ class ReduceKernel<T: BitwiseCopyable>: Kernel, @unchecked Sendable {
 
   private final func reducedCount(_ input: Tensor) -> Int {
     var count = 1
-    for axis in axes { count &*= input.dims[axis] }
+    var axis = 0
+    while axis < input.rank {
+      if isReduced(axis) { count &*= input.dims[axis] }
+      axis &+= 1
+    }
     return count
   }
 
