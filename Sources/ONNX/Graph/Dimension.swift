@@ -56,8 +56,9 @@ public enum ONNXLimits {
   public static let elementsMax = 1 << 33
   public static let rankMax = 8
   public static let nodesMax = 1 << 20
-  /// Bytes that folding may make out of a file's own constants.
-  public static let foldedBytesMax = 1 << 31
+  /// Bytes that folding may make: so many, and so many times those of the file's own constants.
+  public static let foldedBytesMax = 1 << 26
+  public static let foldedTimesMax = 8
   /// Bytes of intermediate values for one row.
   public static let rowBytesMax = 1 << 30
 }

@@ -4,7 +4,7 @@ internal import Model
 /// Computes at load what depends on constants alone.
 enum Folding {
   static func run(
-    _ kernel: Kernel, context: NodeContext, types: [TensorType], spent: inout Int
+    _ kernel: Kernel, context: NodeContext, types: [TensorType], left: inout Int
   ) throws(ONNXError) -> [ConstantTensor] {
     let node = context.node
     var sizes: [[Int]] = []
@@ -12,8 +12,8 @@ enum Folding {
       guard let fixed = type.shape.fixedSizes, let count = type.shape.elementCount?.fixed else { throw context.error("its shape is not known") }
       if !kernel.isView {
         // Counts are bounded by 2^33.
-        spent += count * type.element.bytes
-        guard spent <= ONNXLimits.foldedBytesMax else { throw context.error("computing constants takes more than \(ONNXLimits.foldedBytesMax) bytes") }
+        left -= count * type.element.bytes
+        guard left >= 0 else { throw context.error("computing constants takes much more memory than the file's own") }
       }
       sizes.append(fixed)
     }

@@ -13,7 +13,8 @@ struct GraphBuilder {
   private let graph: Graph
   private var problems: [ONNXError] = []
   private var byName: [String: Int] = [:]
-  private var foldedBytes = 0
+  /// Bytes that folding may still make.
+  private var foldedBytesLeft: Int
   /// Values whose makers had problems: those that use them are passed over.
   private var isBroken: Set<Int> = []
 
@@ -34,6 +35,7 @@ struct GraphBuilder {
   private init(model: ONNXModel) {
     self.model = model
     graph = Graph(texts: model.texts)
+    foldedBytesLeft = model.graph.initializers.reduce(ONNXLimits.foldedBytesMax) { $0 + ONNXLimits.foldedTimesMax * $1.tensor.bytes.count }
   }
 
   private mutating func report(_ error: ONNXError) { if problems.count < Self.problemsMax { problems.append(error) } }
@@ -179,7 +181,7 @@ struct GraphBuilder {
     let isKnown = node.inputs.allSatisfy { $0 < 0 || graph.values[$0].constant != nil }
     if isKnown, types.allSatisfy({ $0.shape.fixedSizes != nil }) {
       let kernel = try node.operation.compile(context)
-      let constants = try Folding.run(kernel, context: context, types: types, spent: &foldedBytes)
+      let constants = try Folding.run(kernel, context: context, types: types, left: &foldedBytesLeft)
       for (index, value) in node.outputs.enumerated() where value >= 0 { graph.values[value].constant = constants[index] }
       return
     }

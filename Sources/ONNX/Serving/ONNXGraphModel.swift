@@ -1,7 +1,6 @@
-public import Bundles
 public import Families
 internal import Foundation
-public import Model
+internal import Model
 
 /// An ONNX graph that scores batches of rows. Immutable; each thread takes a scorer.
 ///
