@@ -15,7 +15,7 @@ import Testing
 
   private static let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent("Clients/exports")
 
-  @Test(arguments: ["mlp_opset17.onnx"], [true, false]) func answersAreTheOrigins(file: String, isFusing: Bool) throws {
+  @Test(arguments: ["mlp_opset11.onnx", "mlp_opset17.onnx"], [true, false]) func answersAreTheOrigins(file: String, isFusing: Bool) throws {
     let answers = try JSONDecoder().decode(Answers.self, from: Data(contentsOf: Self.folder.appendingPathComponent("mlp.json")))
     let model = try ONNXGraphModel(
       model: try ONNXModel.read(path: Self.folder.appendingPathComponent(file).path), options: ONNXOptions(isFusing: isFusing))
