@@ -248,4 +248,29 @@ struct SafetensorsBytes {
     let noNumbers = Self.dlrm.replacingOccurrences(of: "dense: 1", with: "dense: 0").replacingOccurrences(of: "  age: {type: numeric, divide: 100}\n", with: "")
     #expect(Self.problem(Self.dlrmBytes(), noNumbers).hasPrefix("dense: there are no numbers"))
   }
+
+  // MARK: Damage
+
+  @Test func damagedFilesAreRefusedOrRead() {
+    let seed = UInt64.random(in: 0...UInt64.max)
+    print("seed \(seed)")
+    var state = seed
+    func next(_ bound: Int) -> Int {
+      state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+      return Int((state >> 33) % UInt64(bound))
+    }
+    var refused = 0
+    for (whole, specification) in [(Self.fmBytes(), Self.fm), (Self.dlrmBytes(), Self.dlrm)] {
+      for length in stride(from: 0, to: whole.count, by: 37) {
+        #expect(Self.problem(Array(whole[..<length]), specification) != "accepted")
+      }
+      for _ in 0..<150 {
+        var bytes = whole
+        // Mostly in the header, where it hurts.
+        for _ in 0...next(3) { bytes[next(next(4) == 0 ? bytes.count : min(600, bytes.count))] = UInt8(truncatingIfNeeded: next(256)) }
+        if Self.problem(bytes, specification) != "accepted" { refused += 1 }
+      }
+    }
+    #expect(refused > 100, "seed \(seed)")
+  }
 }
