@@ -106,7 +106,9 @@ struct XGBoostBooster<Cursor: DocumentCursor> {
       let start = Int(tree.leafStart) * width
       for value in forest.leafValues[start..<(start + Int(tree.leafCount) * width)] {
         let weighted = value * weight
-        guard weighted.isFinite else { throw ImportError(place: "learner.gradient_booster.weight_drop[\(index)]", reason: "\(weight) times a leaf is no score") }
+        guard weighted.isFinite else {
+          throw ImportError(place: "learner.gradient_booster.weight_drop[\(index)]", reason: "\(weight) times a leaf is no score")
+        }
         values.append(Double(weighted))
       }
     }

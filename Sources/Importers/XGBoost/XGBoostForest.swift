@@ -103,10 +103,15 @@ struct XGBoostForest<Cursor: DocumentCursor> {
     guard right.count == count, features.count == count, conditions.count == count, defaultLeft.count == count,
       splitTypes.isEmpty || splitTypes.count == count
     else {
-      throw cursor.problem(
-        "lists of different lengths: left_children \(count), right_children \(right.count), split_indices \(features.count), split_conditions \(conditions.count), default_left \(defaultLeft.count), split_type \(splitTypes.count)")
+      let counts = """
+        left_children \(count), right_children \(right.count), split_indices \(features.count), split_conditions \(conditions.count), \
+        default_left \(defaultLeft.count), split_type \(splitTypes.count)
+        """
+      throw cursor.problem("lists of different lengths: \(counts)")
     }
-    guard leafWidth == nil || leafWidth == width else { throw cursor.problem("leaves of \(width) values, and of \(leafWidth ?? 1) in the trees before") }
+    guard leafWidth == nil || leafWidth == width else {
+      throw cursor.problem("leaves of \(width) values, and of \(leafWidth ?? 1) in the trees before")
+    }
     leafWidth = width
     try indexCategories(count, cursor)
 
@@ -186,8 +191,8 @@ struct XGBoostForest<Cursor: DocumentCursor> {
   private mutating func indexCategories(_ count: Int, _ cursor: Cursor) throws(ImportError) {
     segmentOfNode.removeAll(keepingCapacity: true)
     guard segmentStarts.count == categoricalNodes.count, segmentSizes.count == categoricalNodes.count else {
-      throw cursor.problem(
-        "categories_nodes \(categoricalNodes.count), categories_segments \(segmentStarts.count) and categories_sizes \(segmentSizes.count) differ in length")
+      let counts = "categories_nodes \(categoricalNodes.count), categories_segments \(segmentStarts.count), categories_sizes \(segmentSizes.count)"
+      throw cursor.problem("\(counts) differ in length")
     }
     for (segment, node) in categoricalNodes.enumerated() {
       guard node >= 0, node < count else { throw cursor.problem("categories_nodes[\(segment)]: node \(node) of \(count)") }

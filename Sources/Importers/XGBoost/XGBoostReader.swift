@@ -96,7 +96,8 @@ struct XGBoostReader<Cursor: DocumentCursor> {
     let outputCount = max(classCount, targetCount, 1)
     if objectiveName == "reg:quantileerror", outputCount > 1, version.count >= 2, (version[0], version[1]) >= (3, 3) {
       throw ImportError(
-        place: "learner.objective", reason: "several quantiles at once are put in order by XGBoost from 3.3 on, which is not done here: save one model for each quantile")
+        place: "learner.objective",
+        reason: "several quantiles at once are put in order by XGBoost from 3.3 on, which is not done here: train one model for each quantile")
     }
     guard featureNames.isEmpty || featureNames.count == featureCount else {
       throw ImportError(place: "learner.feature_names", reason: "\(featureNames.count) names for \(featureCount) features")
