@@ -63,11 +63,14 @@ bool mr_forest_check(const mr_forest_source *s, mr_forest_problem *problem) {
     if (tree.output < 0 || tree.output >= s->output_count) return refuse(problem, "an output that the forest does not have", t, -1);
     if (s->leaf_width != 1 && tree.output != 0) return refuse(problem, "an output of its own where leaves have all outputs", t, -1);
     if (tree.node_start < node_end || tree.leaf_start < leaf_end) return refuse(problem, "nodes or leaves of the trees before", t, -1);
+    // Packing goes over all nodes, so each must be one that was checked.
+    if (tree.node_start > node_end) return refuse(problem, "nodes before it that are of no tree", t, -1);
     node_end = (int64_t)tree.node_start + tree.node_count;
     leaf_end = (int64_t)tree.leaf_start + tree.leaf_count;
     if (tree.node_count > largest) largest = tree.node_count;
     if (tree.leaf_count > most_leaves) most_leaves = tree.leaf_count;
   }
+  if (node_end != s->node_count) return refuse(problem, "nodes behind the last tree's that are of no tree", -1, -1);
   uint8_t *parents = calloc((size_t)largest + 1, 1), *leaf_parents = calloc((size_t)most_leaves + 1, 1);
   bool is_good = (parents && leaf_parents) || refuse(problem, "memory is out", -1, -1);
   for (int64_t t = 0; is_good && t < s->tree_count; t++) is_good = check_nodes(s, t, parents, leaf_parents, problem);
