@@ -102,7 +102,7 @@ private struct BenchRows {
 struct BenchEmbedding: ParsableCommand {
   static let configuration = CommandConfiguration(commandName: "embedding", abstract: "Sums of random rows of a large table.")
 
-  @Option(help: "fp32, bf16 or int8.") var element = "fp32"
+  @Option(help: "float32, bfloat16 or int8.") var element = "float32"
   @Option(help: "Rows of the table.") var rows = 4_000_000
   @Option(help: "Values of a row.") var width = 32
   @Option(help: "Rows in each sum.") var lookups = 26
@@ -143,7 +143,7 @@ struct BenchEmbedding: ParsableCommand {
 struct BenchFactorization: ParsableCommand {
   static let configuration = CommandConfiguration(commandName: "fm", abstract: "A factorization machine of random rows.")
 
-  @Option(help: "fp32, bf16 or int8.") var element = "fp32"
+  @Option(help: "float32, bfloat16 or int8.") var element = "float32"
   @Option(help: "Rows of the table.") var rows = 1_000_000
   @Option(help: "Factors, k.") var factors = 16
   @Option(help: "Active features of a row.") var features = 40

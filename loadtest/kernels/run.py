@@ -99,12 +99,12 @@ def benchmarks(folder):
             {"LightGBM": python("LightGBM"), "XGBoost": python("XGBoost"), "ONNX Runtime": python("ONNX Runtime"), "Treelite": python("Treelite")},
             same=["LightGBM", "ONNX Runtime", "Treelite"], tolerance=1e-5, chunks={256: [16, 64, 256]}),
         Benchmark(
-            "embedding_fp32", "rows/s", {"embedding_fp32": 512}, ours("embedding", "--element", "fp32", *embedding),
+            "embedding_fp32", "rows/s", {"embedding_fp32": 512}, ours("embedding", "--element", "float32", *embedding),
             {"PyTorch embedding_bag": python("PyTorch embedding_bag")}),
         Benchmark(
             "embedding_int8", "rows/s", {"embedding_int8": 512}, ours("embedding", "--element", "int8", *embedding),
             {"PyTorch embedding_bag_byte": python("PyTorch embedding_bag_byte"), "PyTorch embedding_bag": python("PyTorch embedding_bag"),
-             "Millrace fp32 rows": ours("embedding", "--element", "fp32", *embedding)}),
+             "Millrace fp32 rows": ours("embedding", "--element", "float32", *embedding)}),
         Benchmark(
             "dlrm_fp32", "rows/s", {"dlrm_fp32_b64": 64}, ours("model", f"{folder}/dlrm.millrace", *dlrm),
             {"PyTorch DLRM": python("PyTorch DLRM")}, same=["PyTorch DLRM"], tolerance=1e-4),
