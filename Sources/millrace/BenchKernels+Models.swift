@@ -196,5 +196,5 @@ private struct Generator {
   }
 
   mutating func unit() -> Float { Float(next() >> 40) / 16_777_216 }
-  mutating func below(_ count: Int) -> Int { Int((next() >> 32) &* UInt64(count) >> 32) }
+  mutating func below(_ count: Int) -> Int { Int(((next() >> 32) &* UInt64(count)) >> 32) }
 }
