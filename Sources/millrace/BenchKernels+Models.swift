@@ -1,6 +1,7 @@
 import ArgumentParser
 import Bundles
 import Families
+import Foundation
 import Importers
 import Kernels
 import Model
@@ -197,4 +198,34 @@ private struct Generator {
 
   mutating func unit() -> Float { Float(next() >> 40) / 16_777_216 }
   mutating func below(_ count: Int) -> Int { Int(((next() >> 32) &* UInt64(count)) >> 32) }
+}
+
+/// What this machine can do on one thread: what the other figures are held against.
+struct BenchLimits: ParsableCommand {
+  static let configuration = CommandConfiguration(commandName: "limits", abstract: "Peaks of this machine: arithmetic, memory, random lines.")
+
+  @Flag(help: "As JSON.") var json = false
+  @Option(name: .customLong("table-mib"), help: "MiB of the table whose random lines are read.") var tableMiB = 1024
+
+  func validate() throws {
+    guard (1...65_536).contains(tableMiB) else { throw ValidationError("--table-mib takes 1 to 65536") }
+  }
+
+  func run() throws {
+    let limits = MachineLimits.measure(tableByteCount: tableMiB << 20)
+    if json {
+      print(String(decoding: try JSONEncoder().encode(limits), as: UTF8.self))
+      return
+    }
+    func row(_ name: String, _ value: Double, _ unit: String) { print("\(name.padded(34))\(String(format: "%8.1f", value)) \(unit)") }
+    print("one thread, \(limits.instructionSet)")
+    row("int8", limits.int8GOPS, "GOPS")
+    row("bf16", limits.bfloat16GFLOPS, "GFLOP/s")
+    row("fp32", limits.float32GFLOPS, "GFLOP/s")
+    row("memory, read", limits.readGBPerSecond, "GB/s")
+    row("random line", limits.lineNanoseconds, "ns")
+    row("random line, many in flight", limits.linesInFlightNanoseconds, "ns")
+    row("random line, huge pages", limits.hugePageLineNanoseconds, "ns")
+    row("the same, many in flight", limits.hugePageLinesInFlightNanoseconds, "ns")
+  }
 }

@@ -23,7 +23,7 @@ struct BenchKernelsCommand: ParsableCommand {
         millrace bench kernels model fraud.millrace --data rows.npy --batch 1 --batch 256
         millrace bench kernels embedding --element int8 --rows 4000000 --width 32 --lookups 26 --batch 512
       """,
-    subcommands: [BenchModelRows.self, BenchEmbedding.self, BenchFactorization.self])
+    subcommands: [BenchModelRows.self, BenchEmbedding.self, BenchFactorization.self, BenchLimits.self])
 }
 
 /// What a step of a benchmark is: batches of one size, prepared.
