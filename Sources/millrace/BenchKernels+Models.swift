@@ -217,7 +217,7 @@ struct BenchLimits: ParsableCommand {
       print(String(decoding: try JSONEncoder().encode(limits), as: UTF8.self))
       return
     }
-    func row(_ name: String, _ value: Double, _ unit: String) { print("\(name.padded(34))\(String(format: "%8.1f", value)) \(unit)") }
+    func row(_ name: String, _ value: Double, _ unit: String) { print(name + String(repeating: " ", count: max(1, 34 - name.count)) + String(format: "%8.1f", value) + " \(unit)") }
     print("one thread, \(limits.instructionSet)")
     row("int8", limits.int8GOPS, "GOPS")
     row("bf16", limits.bfloat16GFLOPS, "GFLOP/s")
