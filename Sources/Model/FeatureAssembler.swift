@@ -282,26 +282,28 @@ public final class FeatureAssembler {
     }
     batch.reserve(entriesMax)
     if isCount {
-      batch.appendUnchecked(id: RowID.count, value: 1, field: RowBatch.biasField)
+      batch.appendUnchecked(id: RowID.count, value: 1)
+      if let fields = batch.fields { fields[batch.entryCount - 1] = RowBatch.biasField }
       batch.endRow()
       return true
     }
     for index in 0..<featureCount where counts[index] > 0 {
       if slots[index].kind == .vector {
         let start = Int(slots[index].start)
-        batch.appendUnchecked(ids: placeIDs + start, values: placeValues + start, count: Int(counts[index]), field: UInt16(truncatingIfNeeded: index))
+        batch.appendUnchecked(ids: placeIDs + start, values: placeValues + start, count: Int(counts[index]))
         continue
       }
-      batch.appendUnchecked(id: firstIDs[index], value: firstValues[index], field: UInt16(truncatingIfNeeded: index))
+      batch.appendUnchecked(id: firstIDs[index], value: firstValues[index])
       if counts[index] > 1 { appendMore(index, batch) }
     }
     var start = 0
     for cross in 0..<crossCount {
       let end = Int(crossEnds[cross])
-      appendCross(from: start, to: end, field: UInt16(truncatingIfNeeded: featureCount + cross), batch)
+      appendCross(from: start, to: end, batch)
       start = end
     }
-    if hasBias { batch.appendUnchecked(id: RowID.bias, value: 1, field: RowBatch.biasField) }
+    if hasBias { batch.appendUnchecked(id: RowID.bias, value: 1) }
+    if batch.fields != nil { writeFields(batch) }
     batch.endRow()
     return true
   }
@@ -393,36 +395,57 @@ public final class FeatureAssembler {
   private func appendMore(_ index: Int, _ batch: RowBatch) {
     var node = moreHead[index]
     while node >= 0 {
-      batch.appendUnchecked(id: moreIDs[Int(node)], value: 1, field: UInt16(truncatingIfNeeded: index))
+      batch.appendUnchecked(id: moreIDs[Int(node)], value: 1)
       node = moreNext[Int(node)]
     }
   }
 
+  /// The fields of the row's entries, which stand in the order of `finish`. Apart from them: models that learn have none, and pay nothing.
+  private func writeFields(_ batch: RowBatch) {
+    guard var next = batch.fields else { return }
+    next += batch.start(ofRow: batch.rowCount)
+    for index in 0..<featureCount where counts[index] > 0 {
+      next.update(repeating: UInt16(truncatingIfNeeded: index), count: Int(counts[index]))
+      next += Int(counts[index])
+    }
+    var start = 0
+    for cross in 0..<crossCount {
+      let end = Int(crossEnds[cross])
+      // One entry for each combination; none when a part is absent. The specification bounds their number.
+      var combinations = 1
+      for part in start..<end { combinations *= Int(counts[Int(crossParts[part])]) }
+      next.update(repeating: UInt16(truncatingIfNeeded: featureCount + cross), count: combinations)
+      next += combinations
+      start = end
+    }
+    if hasBias { next.pointee = RowBatch.biasField }
+  }
+
   @inline(__always)
-  private func appendCross(from start: Int, to end: Int, field: UInt16, _ batch: RowBatch) {
+  private func appendCross(from start: Int, to end: Int, _ batch: RowBatch) {
     var isSingle = true
     for part in start..<end {
       let count = counts[Int(crossParts[part])]
       if count == 0 { return }
       if count > 1 { isSingle = false }
     }
-    guard isSingle else { return appendCombinations(start, end, nil, field, batch) }
+    guard isSingle else { return appendCombinations(start, end, nil, batch) }
     var id = firstIDs[Int(crossParts[start])]
     for part in start + 1..<end { id = RowID.combine(id, firstIDs[Int(crossParts[part])]) }
-    batch.appendUnchecked(id: id, value: 1, field: field)
+    batch.appendUnchecked(id: id, value: 1)
   }
 
   /// All combinations of the parts from `part` on, each joined to `accumulated`. As deep as a cross has parts.
-  private func appendCombinations(_ part: Int, _ end: Int, _ accumulated: UInt64?, _ field: UInt16, _ batch: RowBatch) {
+  private func appendCombinations(_ part: Int, _ end: Int, _ accumulated: UInt64?, _ batch: RowBatch) {
     guard part < end else {
-      if let accumulated { batch.appendUnchecked(id: accumulated, value: 1, field: field) }
+      if let accumulated { batch.appendUnchecked(id: accumulated, value: 1) }
       return
     }
     let index = Int(crossParts[part])
     var id = firstIDs[index]
     var node = counts[index] > 1 ? moreHead[index] : -1
     while true {
-      appendCombinations(part + 1, end, accumulated.map { RowID.combine($0, id) } ?? id, field, batch)
+      appendCombinations(part + 1, end, accumulated.map { RowID.combine($0, id) } ?? id, batch)
       guard node >= 0 else { return }
       id = moreIDs[Int(node)]
       node = moreNext[Int(node)]

@@ -99,25 +99,23 @@ public final class RowBatch {
     rowCount += count
   }
 
-  /// Makes room for `count` more entries, so that they can be written by `appendUnchecked`.
+  /// Makes room for `count` more entries, so that they can be written by `appendUnchecked`, which leaves their fields to the caller.
   @inline(__always)
   func reserve(_ count: Int) {
     if entryCapacity - entryCount < count { growEntries(to: entryCount + count) }
   }
 
   @inline(__always)
-  func appendUnchecked(id: UInt64, value: Float, field: UInt16) {
+  func appendUnchecked(id: UInt64, value: Float) {
     assert(entryCount < entryCapacity)
     ids[entryCount] = id
     values[entryCount] = value
-    if let fields { fields[entryCount] = field }
     entryCount += 1
   }
 
   @inline(__always)
-  func appendUnchecked(ids: UnsafePointer<UInt64>, values: UnsafePointer<Float>, count: Int, field: UInt16) {
+  func appendUnchecked(ids: UnsafePointer<UInt64>, values: UnsafePointer<Float>, count: Int) {
     assert(entryCount + count <= entryCapacity)
-    if let fields { (fields + entryCount).update(repeating: field, count: count) }
     (self.ids + entryCount).update(from: ids, count: count)
     (self.values + entryCount).update(from: values, count: count)
     entryCount += count
