@@ -11,6 +11,9 @@ import sys
 
 import numpy as np
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "models"))
+import hashing  # noqa: E402
+
 SEED = 20240229
 
 
@@ -88,8 +91,12 @@ def dlrm(folder, small):
     json.dump({"rows": rows, "tables": tables, "width": width, "numbers": numbers}, open(f"{folder}/dlrm.json", "w"))
     count = 256 if small else 8192
     np.save(f"{folder}/dlrm.numbers.npy", random.normal(size=(count, numbers)).astype(np.float32))
-    # Ids as categories: whole numbers, whose table row the hash decides.
-    np.save(f"{folder}/dlrm.ids.npy", random.integers(0, 1 << 40, (count, tables)).astype(np.int64))
+    # Ids as categories: whole numbers, whose table row the hash decides; and those rows, for whoever does not hash.
+    ids = random.integers(0, 1 << 40, (count, tables)).astype(np.int64)
+    np.save(f"{folder}/dlrm.ids.npy", ids)
+    seeds = [hashing.feature_seed(f"c{table}") for table in range(tables)]
+    hashed = [[hashing.row_of(hashing.categorical(b"%d" % id, seed), rows) for id, seed in zip(row, seeds)] for row in ids]
+    np.save(f"{folder}/dlrm.rows.npy", np.array(hashed, np.int64))
 
 
 def main():

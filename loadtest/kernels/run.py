@@ -115,8 +115,11 @@ def benchmarks(folder):
     ]
 
 
-def prepare(folder):
-    """What is not there yet: models, their bundles, oneDNN's program."""
+def prepare(folder, wanted):
+    """What is not there yet of the wanted groups: models, their bundles, oneDNN's program."""
+    def needs(group):
+        return wanted is None or any(group.startswith(name) or name.startswith(group) for name in wanted)
+
     os.makedirs(folder, exist_ok=True)
     if not all(os.path.exists(f"{folder}/{name}") for name in ("mlp.onnx", "forest.txt", "dlrm.safetensors")):
         subprocess.run([sys.executable, f"{HERE}/models.py", folder] + (["--small"] if ARGUMENTS.small else []), check=True)
@@ -133,6 +136,8 @@ def prepare(folder):
     numpy.load(f"{folder}/mlp.npy").tofile(f"{folder}/mlp.rows")
     if not os.path.exists(f"{folder}/onednn"):
         subprocess.run(["g++", "-O2", "-std=c++17", "-o", f"{folder}/onednn", f"{HERE}/onednn.cpp", "-ldnnl"], check=True)
+    if not needs("mlp") and not needs("trees") and not needs("dlrm"):
+        return
     with open(f"{folder}/dlrm.yaml", "w") as file:
         settings = json.load(open(f"{folder}/dlrm.json"))
         file.write(dlrm_specification(settings))
@@ -140,16 +145,20 @@ def prepare(folder):
     def millrace(*arguments):
         subprocess.run([ARGUMENTS.millrace, "model", *arguments], check=True, stdout=subprocess.DEVNULL)
 
-    millrace("import", f"{folder}/mlp.onnx", "--name", "mlp", "-o", f"{folder}/mlp.millrace")
-    millrace("quantize", f"{folder}/mlp.millrace", "--to", "bf16", "-o", f"{folder}/mlp.bf16.millrace")
-    millrace("quantize", f"{folder}/mlp.millrace", "--to", "int8", "-o", f"{folder}/mlp.int8.millrace")
-    millrace("import", f"{folder}/forest.txt", "--name", "forest", "-o", f"{folder}/forest.millrace")
-    millrace("import", f"{folder}/dlrm.safetensors", "--specification", f"{folder}/dlrm.yaml", "--name", "dlrm", "-o", f"{folder}/dlrm.millrace")
-    millrace("quantize", f"{folder}/dlrm.millrace", "--to", "int8", "-o", f"{folder}/dlrm.int8.millrace")
+    if needs("mlp"):
+        millrace("import", f"{folder}/mlp.onnx", "--name", "mlp", "-o", f"{folder}/mlp.millrace")
+        millrace("quantize", f"{folder}/mlp.millrace", "--to", "bf16", "-o", f"{folder}/mlp.bf16.millrace")
+        millrace("quantize", f"{folder}/mlp.millrace", "--to", "int8", "-o", f"{folder}/mlp.int8.millrace")
+    if needs("trees"):
+        millrace("import", f"{folder}/forest.txt", "--name", "forest", "-o", f"{folder}/forest.millrace")
+    if needs("dlrm"):
+        millrace(
+            "import", f"{folder}/dlrm.safetensors", "--specification", f"{folder}/dlrm.yaml", "--name", "dlrm", "-o", f"{folder}/dlrm.millrace")
+        millrace("quantize", f"{folder}/dlrm.millrace", "--to", "int8", "-o", f"{folder}/dlrm.int8.millrace")
 
 
 def dlrm_specification(settings):
-    lines = ["model: dlrm", "family: dlrm", "features:"]
+    lines = ["model: dlrm", "family: dlrm", "loss: logistic", "features:"]
     lines += [f"  n{i}: numeric" for i in range(settings["numbers"])]
     lines += [f"  c{i}: categorical" for i in range(settings["tables"])]
     return "\n".join(lines) + "\n"
@@ -253,11 +262,11 @@ def plot(lines, path):
 def main():
     folder = ARGUMENTS.folder
     open(os.path.join(folder, "worker.log"), "w").close() if os.path.isdir(folder) else None
-    prepare(folder)
+    wanted = ARGUMENTS.only.split(",") if ARGUMENTS.only else None
+    prepare(folder, wanted)
     limits = json.loads(subprocess.run([ARGUMENTS.millrace, "bench", "kernels", "limits", "--json"], check=True, capture_output=True, text=True).stdout)
     print("this machine, one thread: " + ", ".join(f"{name} {value:.4g}" for name, value in limits.items() if isinstance(value, (int, float))))
     print("nanoseconds for each row (lookups: for each lookup), medians; in brackets how many times as fast ours is; then the hash of our scores")
-    wanted = ARGUMENTS.only.split(",") if ARGUMENTS.only else None
     results, began = [], time.monotonic()
     for benchmark in benchmarks(folder):
         if wanted is None or any(benchmark.group.startswith(name) for name in wanted):
