@@ -12,6 +12,7 @@ counts. Scores of the same model must agree, or the run fails: nobody gets fast 
 import argparse
 import hashlib
 import json
+import math
 import os
 import statistics
 import struct
@@ -237,24 +238,26 @@ def summary(results):
 def plot(lines, path):
     """Ratios as bars, one for each benchmark beside its fastest peer: an SVG, by hand, so that looking needs nothing installed."""
     bars = [line for line in lines if "/" not in line["name"] and line["ratio"]]
-    scale = 420 / max([line["ratio"] for line in bars] + [2])
-    height = 60 + 26 * len(bars)
+    doubling, one, height = 80, 240, 60 + 26 * len(bars)
+    most = max([line["ratio"] for line in bars] + [2])
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="860" height="{height}" font-family="sans-serif" font-size="13">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{one + 260 + doubling * math.log2(most):.0f}" height="{height}" font-family="sans-serif" font-size="13">',
         '<rect width="100%" height="100%" fill="white"/>',
-        '<text x="16" y="26" font-size="16">How many times as fast as the fastest peer (one thread, one run)</text>',
+        '<text x="16" y="26" font-size="16">How many times as fast as the fastest peer (one thread, one run; a line is a doubling)</text>',
     ]
+    for power in range(0, int(math.log2(most)) + 1):
+        x = one + doubling * power
+        parts.append(f'<line x1="{x}" y1="38" x2="{x}" y2="{height - 12}" stroke="{"#444" if power == 0 else "#ccc"}"/>')
     for index, line in enumerate(bars):
         y = 44 + 26 * index
-        width = line["ratio"] * scale
+        end = one + doubling * math.log2(line["ratio"])
         colour = "#2a7f62" if line["ratio"] >= 1 else "#b5523b"
         parts += [
             f'<text x="150" y="{y + 14}" text-anchor="end">{line["name"]}</text>',
-            f'<rect x="160" y="{y}" width="{width:.1f}" height="18" fill="{colour}"/>',
-            f'<text x="{168 + width:.1f}" y="{y + 14}">{line["ratio"]:.2f}x {line["peer_name"]}</text>',
+            f'<rect x="{min(one, end):.1f}" y="{y}" width="{max(2, abs(end - one)):.1f}" height="18" fill="{colour}"/>',
+            f'<text x="{max(one, end) + 8:.1f}" y="{y + 14}">{line["ratio"]:.2f}x {line["peer_name"]}</text>',
         ]
-    x = 160 + scale
-    parts += [f'<line x1="{x:.1f}" y1="38" x2="{x:.1f}" y2="{height - 12}" stroke="#444" stroke-dasharray="4 3"/>', "</svg>"]
+    parts.append("</svg>")
     with open(path, "w") as file:
         file.write("\n".join(parts) + "\n")
 
