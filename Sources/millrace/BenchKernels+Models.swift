@@ -115,7 +115,7 @@ struct BenchEmbedding: ParsableCommand {
     guard let precision = RowPrecision.allCases.first(where: { $0.name == element }) else {
       throw ValidationError("--element takes \(RowPrecision.allCases.map(\.name).joined(separator: ", "))")
     }
-    guard (1...4096).contains(lookups), let table = EmbeddingTable(rowCount: rows, precision: precision, width: width) else {
+    guard rows > 0, (1...4096).contains(lookups), let table = EmbeddingTable(rowCount: rows, precision: precision, width: width) else {
       throw ValidationError("no such table: --rows \(rows) --width \(width) --lookups \(lookups)")
     }
     var random = Generator(state: 11)
@@ -156,7 +156,7 @@ struct BenchFactorization: ParsableCommand {
     guard let precision = RowPrecision.allCases.first(where: { $0.name == element }) else {
       throw ValidationError("--element takes \(RowPrecision.allCases.map(\.name).joined(separator: ", "))")
     }
-    guard (1...4096).contains(features), let table = EmbeddingTable(rowCount: rows, precision: precision, width: factors, headWidth: 1) else {
+    guard rows > 0, (1...4096).contains(features), let table = EmbeddingTable(rowCount: rows, precision: precision, width: factors, headWidth: 1) else {
       throw ValidationError("no such table: --rows \(rows) --factors \(factors) --features \(features)")
     }
     var random = Generator(state: 12)
