@@ -223,25 +223,25 @@ struct LightGBMTreeBuilder {
   private func doubles(
     _ field: LightGBMTreeLines.TextField, _ count: Int, _ name: String, _ key: String, _ list: inout [Double]
   ) throws(ImportError) {
-    list.removeAll(keepingCapacity: true)
-    guard let slice = field.slice else { throw ImportError(place: name, reason: "it has no \(key)") }
-    try slice.forEachWord { (word) throws(ImportError) in
-      guard let value = word.double else {
-        throw ImportError(place: "line \(field.line), \(name), \(key)[\(list.count)]", reason: "a number was expected, not \"\(word.excerpt)\"")
-      }
-      list.append(value)
-    }
-    try check(list.count, count, field, name, key)
+    try read(field, count, name, key, "a number", &list) { $0.double }
   }
 
   private func integers(
     _ field: LightGBMTreeLines.TextField, _ count: Int, _ name: String, _ key: String, _ list: inout [Int]
   ) throws(ImportError) {
+    try read(field, count, name, key, "an integer", &list) { $0.integer }
+  }
+
+  /// `count` words of a line as values; `expected` says in errors what a word should have been.
+  private func read<Value>(
+    _ field: LightGBMTreeLines.TextField, _ count: Int, _ name: String, _ key: String, _ expected: String, _ list: inout [Value],
+    _ value: (TextSlice) -> Value?
+  ) throws(ImportError) {
     list.removeAll(keepingCapacity: true)
     guard let slice = field.slice else { throw ImportError(place: name, reason: "it has no \(key)") }
     try slice.forEachWord { (word) throws(ImportError) in
-      guard let value = word.integer else {
-        throw ImportError(place: "line \(field.line), \(name), \(key)[\(list.count)]", reason: "an integer was expected, not \"\(word.excerpt)\"")
+      guard let value = value(word) else {
+        throw ImportError(place: "line \(field.line), \(name), \(key)[\(list.count)]", reason: "\(expected) was expected, not \"\(word.excerpt)\"")
       }
       list.append(value)
     }
