@@ -102,6 +102,11 @@ import Testing
     #expect(model.notes.count == 1)
   }
 
+  @Test(arguments: [":", "::", ":2", "reg_sqrt:"]) func unknownWordsOfTheObjectiveArePassedOver(_ word: String) throws {
+    let model = try LightGBMModel.read(Self.text.replacing("objective=binary sigmoid:2", with: "objective=binary sigmoid:2 \(word)"))
+    #expect(model.ensemble?.linkScale == 2)
+  }
+
   /// LightGBM leaves tiny values out of rows, so that trees see a zero.
   @Test(arguments: [0.0, 5e-36, -5e-36, -0.0, 1e-35, -1e-35, 1e-30]) func tinyValuesAreZerosToEverySplit(_ threshold: Double) throws {
     let model = try LightGBMModel.read(Self.text.replacing("threshold=0.5 0", with: "threshold=\(threshold) 0"))
@@ -121,6 +126,8 @@ import Testing
     ("objective=binary sigmoid:2", "objective=mystery", "mystery"),
     ("objective=binary sigmoid:2", "objective=binary sigmoid:0", "sigmoid:0"),
     ("objective=binary sigmoid:2", "objective=multiclass num_class:3", "3 classes"),
+    ("objective=binary sigmoid:2", "objective=binary sigmoid:", "sigmoid:"),
+    ("objective=binary sigmoid:2", "objective=:", "\":\""),
     ("max_feature_idx=1", "max_feature_idx=99999999999", "max_feature_idx"),
     ("max_feature_idx=1", "max_feature_idx=2", "2 names for 3"),
     ("num_tree_per_iteration=1", "num_tree_per_iteration=0", "num_tree_per_iteration"),

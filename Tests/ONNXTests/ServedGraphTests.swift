@@ -122,6 +122,59 @@ import Testing
     #expect(allocations <= (try #require(try AllocationThresholds()["onnx.score.100-batches"])))
   }
 
+  /// A file may name any output or none: kernels have memory for what they write all the same, when they run and when they are folded.
+  @Test(arguments: ["x", "known"]) func outputsMayBeLeftOut(_ input: String) throws {
+    let operators: [(name: String, domain: String, inputs: [String], attributes: [String: ModelMaker.Value], outputs: Int)] = [
+      ("Relu", "", [], [:], 1), ("Identity", "", [], [:], 1), ("TopK", "", ["two"], [:], 2), ("Dropout", "", [], [:], 2),
+      ("LayerNormalization", "", ["known"], [:], 3), ("DynamicQuantizeLinear", "", [], [:], 3), ("Split", "", [], ["axis": .int(1)], 2),
+      ("Shape", "", [], [:], 1), ("Cast", "", [], ["to": .int(7)], 1),
+      (
+        "LinearClassifier", "ai.onnx.ml", [],
+        ["coefficients": .floats([1, 2, 3, 4, 4, 3, 2, 1]), "intercepts": .floats([0, 0]), "classlabels_ints": .ints([3, 4])], 2
+      ),
+    ]
+    for operation in operators {
+      for named in 0..<(1 << operation.outputs) {
+        for listed in 0...operation.outputs where named >> listed == 0 {
+          // Split makes as many parts as are listed.
+          if operation.name == "Split", listed == 0 { continue }
+          var maker = ModelMaker(version: 17)
+          maker.input("x", width: 4)
+          maker.floats("known", [4], [4, 3, 2, 1])
+          maker.ints("two", [2])
+          let names = (0..<listed).map { named >> $0 & 1 == 1 ? "out\($0)" : "" }
+          let first = operation.domain.isEmpty && operation.name != "Split" ? input : "x"
+          maker.node(operation.name, [first] + operation.inputs, names, domain: operation.domain, operation.attributes)
+          maker.node("Neg", ["x"], ["y"])
+          maker.output("y")
+          // Outputs of the graph keep the node alive.
+          for name in names where !name.isEmpty && first == "x" { maker.output(name) }
+          let made = Result { try ONNXGraphModel(model: try maker.read()) }
+          guard case .success(let model) = made else {
+            // A shape belongs to the batch, and so does the scale of all its rows: no outputs for rows.
+            #expect(["Shape", "DynamicQuantizeLinear"].contains(operation.name), "\(operation.name) \(names): \(made)")
+            continue
+          }
+          #expect(Self.score(model.makeScorer(rowsMax: 2), Self.batch(model, [[1, 2, 3, 4], [5, 6, 7, 8]])) == [-1, -2, -3, -4, -5, -6, -7, -8])
+        }
+      }
+    }
+  }
+
+  @Test func aModelHasInputsWithElements() throws {
+    var empty = ModelMaker()
+    empty.input("x", width: 0)
+    empty.node("Neg", ["x"], ["y"])
+    empty.output("y")
+    let refused = #expect(throws: ONNXError.self) { try ONNXGraphModel(model: try empty.read()) }
+    #expect(refused?.place == "input \"x\"" && refused?.reason.contains("no elements") == true)
+    var none = ModelMaker()
+    none.floats("c", [1, 1], [1])
+    none.node("Neg", ["c"], ["y"])
+    none.output("y")
+    #expect(throws: ONNXError.self) { try ONNXGraphModel(model: try none.read()) }
+  }
+
   @Test func severalInputsAndChainsOfShapes() throws {
     // reshape(x, [Shape(x)[0], -1]) * scale, with scale an input of one number a row.
     var maker = ModelMaker(version: 13)

@@ -20,7 +20,7 @@ struct LightGBMObjective {
     }
     var objective = LightGBMObjective(name: name, link: plainLink)
     for word in words.dropFirst() {
-      let parts = word.split(separator: ":", maxSplits: 1)
+      let parts = word.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
       switch parts[0] {
       case "sqrt":
         if objective.link == .identity { objective.link = .signedSquare }

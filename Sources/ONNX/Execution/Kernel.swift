@@ -63,7 +63,7 @@ struct Call {
   @inline(__always) func hasOutput(_ index: Int) -> Bool { index < outputCount && operands[inputCount + index] >= 0 }
   /// The input must be there.
   @inline(__always) func input(_ index: Int) -> Tensor { tensors[Int(operands[index])] }
-  /// The output must be there.
+  /// The output must be there: those are that the operator does not declare optional.
   @inline(__always) func output(_ index: Int = 0) -> Tensor { tensors[Int(operands[inputCount + index])] }
   @inline(__always) func state<T: BitwiseCopyable>(_: T.Type) -> UnsafeMutablePointer<T> { state.assumingMemoryBound(to: T.self) }
   @inline(__always) var scratch: UnsafeMutableRawPointer { thread.pointee.scratch }

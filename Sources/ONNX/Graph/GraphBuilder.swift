@@ -162,9 +162,21 @@ struct GraphBuilder {
     }
   }
 
-  private mutating func settle(_ node: Node) throws(ONNXError) {
+  /// Kernels write their outputs whether or not the file names them: those left out become values without users.
+  private mutating func withRequiredOutputs(_ given: Node, _ types: [TensorType]) -> Node {
+    var node = given
+    for index in types.indices {
+      if index == node.outputs.count { node.outputs.append(-1) }
+      guard node.outputs[index] < 0, !node.operation.optionalOutputs.contains(index) else { continue }
+      node.outputs[index] = graph.addValue("output \(index) of \(node.name)")
+    }
+    return node
+  }
+
+  private mutating func settle(_ given: Node) throws(ONNXError) {
+    let types = try NodeContext(node: given, graph: graph).inferred()
+    let node = withRequiredOutputs(given, types)
     let context = NodeContext(node: node, graph: graph)
-    let types = try context.inferred()
     for (index, value) in node.outputs.enumerated() where value >= 0 { graph.values[value].type = types[index] }
     if let dimensions = node.operation.dimensions, let first = node.outputs.first, first >= 0, types[0].element == .int64 || types[0].element == .int32,
       let held = try dimensions(context)

@@ -72,7 +72,7 @@ enum NormalizationOperators {
   }
 
   private static let layer = ONNXOperator(
-    "LayerNormalization", attributes: ["axis", "epsilon", "stash_type"],
+    "LayerNormalization", attributes: ["axis", "epsilon", "stash_type"], optionalOutputs: [1, 2],
     infer: { (node) throws(ONNXError) in
       let input = try node.type(0)
       guard input.element == .float32 || input.element == .float64 || input.element.isHalf else { throw node.error("does not take \(input.element.onnxName)") }

@@ -11,6 +11,8 @@ struct ONNXOperator: Sendable {
   let attributes: Set<String>
   /// Inputs whose contents must be known at load. A node whose input is not known is refused by name.
   let constantInputs: Set<Int>
+  /// Outputs that its kernel leaves out when nobody names them (`Call.hasOutput`). All others are given memory, named or not.
+  let optionalOutputs: Set<Int>
   /// What it computes for float16 and bfloat16.
   let halves: Halves
   /// A type for each output. Checks elements, shapes and attributes, and throws `node.error(...)` for what is not supported.
@@ -30,7 +32,7 @@ struct ONNXOperator: Sendable {
 
   init(
     _ name: String, domain: String = "", versions: ClosedRange<Int> = 1...ONNXOperator.versionMax, attributes: Set<String> = [],
-    constantInputs: Set<Int> = [], halves: Halves = .asFloats,
+    constantInputs: Set<Int> = [], optionalOutputs: Set<Int> = [], halves: Halves = .asFloats,
     infer: @escaping @Sendable (NodeContext) throws(ONNXError) -> [TensorType],
     compile: @escaping @Sendable (NodeContext) throws(ONNXError) -> Kernel,
     dimensions: (@Sendable (NodeContext) throws(ONNXError) -> [Dimension]?)? = nil
@@ -40,6 +42,7 @@ struct ONNXOperator: Sendable {
     self.versions = versions
     self.attributes = attributes
     self.constantInputs = constantInputs
+    self.optionalOutputs = optionalOutputs
     self.halves = halves
     self.infer = infer
     self.compile = compile

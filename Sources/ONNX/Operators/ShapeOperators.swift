@@ -101,7 +101,7 @@ enum ShapeOperators {
 
   /// Served models do not train: the input as it is, and a mask of true.
   private static let dropout = ONNXOperator(
-    "Dropout", attributes: ["ratio", "seed"], constantInputs: [2], halves: .itself,
+    "Dropout", attributes: ["ratio", "seed"], constantInputs: [2], optionalOutputs: [1], halves: .itself,
     infer: { (node) throws(ONNXError) in
       let input = try node.type(0)
       if let isTraining = node.constant(2)?.integers?.first, isTraining != 0 {
@@ -183,7 +183,7 @@ final class SizeKernel: Kernel, @unchecked Sendable {
 
 final class DropoutKernel: Kernel, @unchecked Sendable {
   override func run(_ call: Call) {
-    if call.hasOutput(0) { call.output().data.copyMemory(from: call.input(0).data, byteCount: call.output().byteCount) }
+    call.output().data.copyMemory(from: call.input(0).data, byteCount: call.output().byteCount)
     let mask = call.output(1)
     mask.pointer(UInt8.self).update(repeating: 1, count: mask.count)
   }

@@ -80,6 +80,7 @@ struct Prepared {
     isRowByRow = !reason.isEmpty
     self.reason = reason
 
+    guard !graph.inputs.isEmpty else { throw ONNXError(place: "graph", reason: "has no inputs: there is nothing to ask it") }
     var offset = 0
     inputs = graph.inputs.enumerated().map { index, value in
       let type = program.inputTypes[index]
@@ -124,6 +125,7 @@ struct Prepared {
       shape.append(Dimension(number))
     }
     guard shape.count <= ONNXLimits.rankMax, let count = shape.elementCount, count.multiple <= ONNXLimits.rowBytesMax / 8 else { throw error("is too large") }
+    guard count.multiple > 0 else { throw error("has no elements: \(shape.text)") }
     return TensorType(element, shape)
   }
 

@@ -148,24 +148,19 @@ private final class LinearClassifierKernel: Kernel, @unchecked Sendable {
     self.labels = ModelNumbers(labels.bits)
   }
 
-  override func scratchBytes(_ call: Call) -> Int { labels.count * MemoryLayout<Float>.stride }
-
   override func run(_ call: Call) {
     let input = call.input(0)
     let classes = labels.count
-    let own = call.scratch.assumingMemoryBound(to: Float.self)
     for row in 0..<input.rowCount {
-      let to = call.hasOutput(1) ? call.output(1).floats + row &* classes : own
+      let to = call.output(1).floats + row &* classes
       scores.score(input, row: row, into: to)
       if scores.outputs == 1 && classes == 2 {
         to[1] = to[0]
         to[0] = -to[1]
       }
-      if call.hasOutput(0) {
-        var best = 0
-        for place in 1..<max(1, classes) where to[place] > to[best] { best = place }
-        call.output(0).pointer(UInt64.self)[row] = labels[best]
-      }
+      var best = 0
+      for place in 1..<max(1, classes) where to[place] > to[best] { best = place }
+      call.output(0).pointer(UInt64.self)[row] = labels[best]
       post.apply(to, classes)
     }
   }

@@ -91,7 +91,7 @@ class ForestKernel: Kernel, @unchecked Sendable {
   final override func scratchBytes(_ call: Call) -> Int {
     let input = call.input(0)
     let converted = input.element == .int64 || input.element == .int32 ? input.count * 4 : 0
-    return input.rowCount * runner.outputCount * 8 + converted + runner.outputCount * 4 + 64
+    return input.rowCount * runner.outputCount * 8 + converted + 64
   }
 
   @inline(__always) final func sums(_ call: Call) -> UnsafeMutablePointer<Double> {
@@ -166,12 +166,11 @@ private final class ForestClassifierKernel: ForestKernel, @unchecked Sendable {
     let rows = call.input(0).rowCount
     let classes = runner.outputCount
     let all = sums(call)
-    let own = UnsafeMutableRawPointer(all + rows &* classes).assumingMemoryBound(to: Float.self)
     for row in 0..<rows {
       let sums = all + row &* classes
-      let scores = call.hasOutput(1) ? call.output(1).floats + row &* classes : own
+      let scores = call.output(1).floats + row &* classes
       let label = onlyClass.map { binary(sums, scores, $0) } ?? several(sums, scores, classes)
-      if call.hasOutput(0) { call.output(0).pointer(UInt64.self)[row] = labels[label] }
+      call.output(0).pointer(UInt64.self)[row] = labels[label]
     }
   }
 

@@ -60,7 +60,7 @@ private final class SplitKernel: Kernel, @unchecked Sendable {
     var start = UnsafeRawPointer(input.data)
     for index in 0..<call.outputCount {
       let block = sizes[index] &* inner
-      if call.hasOutput(index), block > 0 {
+      if block > 0 {
         let output = call.output(index)
         var row = 0
         while row < outer {

@@ -89,9 +89,8 @@ final class DynamicQuantizeKernel: Kernel, @unchecked Sendable {
     // All zeros: any scale does.
     let scale = most == least ? 1 : (most - least) / 255
     let zero = quantized((0 - least) / scale, zero: 0, as: UInt8.self)
-    if call.hasOutput(1) { call.output(1).floats[0] = scale }
-    if call.hasOutput(2) { call.output(2).pointer(UInt8.self)[0] = zero }
-    guard call.hasOutput(0) else { return }
+    call.output(1).floats[0] = scale
+    call.output(2).pointer(UInt8.self)[0] = zero
     let output = call.output(0).pointer(UInt8.self)
     for index in 0..<input.count { output[index] = quantized(values[index] / scale, zero: Int32(zero), as: UInt8.self) }
   }

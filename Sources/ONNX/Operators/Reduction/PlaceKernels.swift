@@ -61,7 +61,7 @@ final class TopKernel<T: Comparable & BitwiseCopyable>: Kernel, @unchecked Senda
     let size = input.dims[axis]
     let inner = input.product(axis + 1, input.rank)
     let outer = input.product(0, axis)
-    let k = call.hasOutput(0) ? call.output(0).dims[axis] : call.output(1).dims[axis]
+    let k = call.output().dims[axis]
     let order = call.scratch.assumingMemoryBound(to: Int.self)
     for row in 0..<outer {
       for column in 0..<inner {
@@ -69,8 +69,8 @@ final class TopKernel<T: Comparable & BitwiseCopyable>: Kernel, @unchecked Senda
         if k &* 4 < size || size <= 16 { insert(from, inner, size, k, order) } else { merge(from, inner, size, order) }
         for rank in 0..<k {
           let target = (row &* k &+ rank) &* inner &+ column
-          if call.hasOutput(0) { call.output(0).pointer(T.self)[target] = from[order[rank] &* inner] }
-          if call.hasOutput(1) { call.output(1).pointer(Int64.self)[target] = Int64(order[rank]) }
+          call.output(0).pointer(T.self)[target] = from[order[rank] &* inner]
+          call.output(1).pointer(Int64.self)[target] = Int64(order[rank])
         }
       }
     }
