@@ -31,6 +31,9 @@ extension BundleManifest {
     ]
     if !input.columns.isEmpty { members["columns"] = JSONValue(input.columns) }
     if let absent = input.absent { members["absent"] = JSONValue(absent) }
+    if !input.categories.isEmpty {
+      members["categories"] = .array(input.categories.map { ["column": JSONValue($0.column), "names": .array($0.names.names.map(JSONValue.init))] })
+    }
     return .object(members)
   }
 
@@ -63,6 +66,7 @@ extension BundleManifest {
     outputs = try Self.tensors(json, "outputs", Self.output)
     guard !outputs.isEmpty else { throw BundleError(place: "\(place).outputs", reason: "a model has at least one output") }
     try Self.distinct(inputs.map(\.name), "\(place).inputs")
+    try Self.checkCategories(inputs)
     try Self.distinct(outputs.map(\.name), "\(place).outputs")
     specification = json["specification"] == nil ? nil : try json.string("specification", at: place)
     maxBatchSize = json["max_batch_size"] == nil ? nil : try json.int("max_batch_size", in: 1...Int(Int32.max), at: place)
@@ -110,7 +114,9 @@ extension BundleManifest {
     }
     try distinct(columns, "\(place).columns")
     let absent = json["absent"] == nil ? nil : try json.double("absent", at: place)
-    return InputTensor(name: try text(json, "name", at: place), element: element, shape: shape, offset: offset, columns: columns, absent: absent)
+    return InputTensor(
+      name: try text(json, "name", at: place), element: element, shape: shape, offset: offset, columns: columns, absent: absent,
+      categories: json["categories"] == nil ? [] : try categories(json, element, count, absent, place))
   }
 
   private static func output(_ json: JSONValue, _ place: String) throws(BundleError) -> OutputTensor {

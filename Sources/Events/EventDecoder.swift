@@ -115,8 +115,11 @@ extension FeatureAssembler {
     case MR_KIND_INTEGER: return integer(index, field.pointee.integer)
     case MR_KIND_NUMBER: return numeric(index, field.pointee.number)
     case MR_KIND_FLAG:
-      let value = field.pointee.integer
-      return kind(of: index) == .categorical ? boolean(index, value != 0) : numeric(index, Double(value))
+      let value = field.pointee.integer != 0
+      return switch kind(of: index) {
+      case .categorical, .tensor: boolean(index, value)
+      case .numeric, .vector: numeric(index, value ? 1 : 0)
+      }
     case MR_KIND_UNSIGNED: return unsigned(index, UInt64(bitPattern: field.pointee.integer))
     case MR_KIND_ABSENT: return null(index)
     default: return false
@@ -142,6 +145,8 @@ extension NotedProblem {
       case .numeric: self = .init(.wrongType, field: name, "the feature is numeric: expected a number")
       case .vector: self = .init(.wrongType, field: name, "the feature is a vector: expected a list of numbers")
       case .categorical: self = .init(.wrongType, field: name, "the feature is categorical: expected a text, a whole number or a boolean")
+      case .tensor where assembler.categories(of: index) != nil:
+        self = .init(.wrongType, field: name, "expected the name of a category, or its code as a number")
       case .tensor: self = .init(.wrongType, field: name, "a value of another type than the input's elements")
       }
     }

@@ -82,7 +82,7 @@ extension TensorRows {
   ) -> FeatureAssembler.Problem {
     let to = first + place.offset
     let source = mr_source(UInt32(tensor.pointee.source))
-    if let at = UnsafeRawPointer(tensor.pointee.at), let element = rawElement(source) {
+    if let at = UnsafeRawPointer(tensor.pointee.at), let element = rawElement(source), !place.looksUpNumbers {
       let bytes = place.count * place.element.bytes
       if element == place.element {
         if bytes == stride {
@@ -194,10 +194,10 @@ extension TensorRows {
         let problem: FeatureAssembler.Problem
         switch mr_kind(UInt32(field.kind)) {
         case MR_KIND_TEXT:
-          problem = place.store(text: UnsafeRawBufferPointer(start: field.text, count: Int(field.text_length)), at: at)
+          problem = place.store(text: UnsafeRawBufferPointer(start: field.text, count: Int(field.text_length)), index: index, at: at)
         case MR_KIND_INTEGER: problem = place.store(integer: field.integer, at: at)
         case MR_KIND_UNSIGNED: problem = place.store(unsigned: UInt64(bitPattern: field.integer), at: at)
-        case MR_KIND_FLAG: problem = place.element == .text ? .wrongType : place.store(integer: field.integer, at: at)
+        case MR_KIND_FLAG: problem = place.store(boolean: field.integer != 0, at: at)
         case MR_KIND_NUMBER: problem = place.store(number: field.number, at: at)
         default: problem = .wrongType
         }

@@ -45,7 +45,7 @@ extension LoadedModel {
       }
       serving.features.append(.tensor(input.name, TensorPlace(
         element: input.element, shape: input.shape, offset: input.offset, columns: isUsable ? input.columns : [], absent: absent,
-        refusesNonFinite: refusesNonFinite)))
+        refusesNonFinite: refusesNonFinite, categories: input.categories)))
     }
     let problems = serving.problems()
     guard problems.isEmpty else { throw SpecificationErrors(problems) }

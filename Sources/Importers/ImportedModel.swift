@@ -29,8 +29,8 @@ public struct ImportedModel: Sendable, Equatable {
   public var featureCount: Int
   /// `featureCount` of them, or none.
   public var featureNames: [String]
-  /// Names of categories that the tool read as codes, for the features that have them.
-  public var categories: [CategoryNames]
+  /// Names of categories that the tool read as codes, for the features that have them, ascending.
+  public var categories: [ColumnCategories]
   /// "LightGBM", "XGBoost".
   public var tool: String
   /// The version that the file states: of its format for LightGBM ("v4"), of the library for XGBoost ("3.2.0").
@@ -41,7 +41,7 @@ public struct ImportedModel: Sendable, Equatable {
   public var notes: [String]
 
   public init(
-    body: Body, outputs: [OutputTensor], featureCount: Int, featureNames: [String] = [], categories: [CategoryNames] = [], tool: String,
+    body: Body, outputs: [OutputTensor], featureCount: Int, featureNames: [String] = [], categories: [ColumnCategories] = [], tool: String,
     toolVersion: String, objective: String, notes: [String] = []
   ) {
     self.body = body
@@ -57,7 +57,7 @@ public struct ImportedModel: Sendable, Equatable {
 
   /// The model that serves it; its `write(into:)` puts it into a bundle.
   public func makeModel() throws(ImportError) -> LoadedModel {
-    let inputs = [InputTensor(name: "input", shape: [featureCount], columns: featureNames, absent: .nan)]
+    let inputs = [InputTensor(name: "input", shape: [featureCount], columns: featureNames, absent: .nan, categories: categories)]
     switch body {
     case .trees(let ensemble):
       do {
@@ -78,16 +78,5 @@ public struct ImportedModel: Sendable, Equatable {
   public var ensemble: TreeEnsemble? {
     guard case .trees(let ensemble) = body else { return nil }
     return ensemble
-  }
-}
-
-/// The names of one feature's categories: the name at place `c` was code `c` in training.
-public struct CategoryNames: Sendable, Equatable {
-  public var feature: Int
-  public var names: [String]
-
-  public init(feature: Int, names: [String]) {
-    self.feature = feature
-    self.names = names
   }
 }

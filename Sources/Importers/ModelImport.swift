@@ -102,8 +102,8 @@ public struct ModelImport {
       facts.append(("weights", "\(body.weights.count)"))
     }
     if !imported.categories.isEmpty {
-      // For people: rows carry the codes.
-      writer.manifest.others["categories"] = .array(imported.categories.map { ["feature": JSONValue($0.feature), "names": JSONValue($0.names)] })
+      let names = imported.categories.reduce(0) { $0 + $1.names.names.count }
+      facts.append(("categories", "\(names) names in \(imported.categories.count) columns"))
     }
     return model
   }

@@ -25,10 +25,11 @@ struct FeatureRows {
     datatypes = inputs.map { TensorDatatype(name: $0.datatype) }
   }
 
-  /// Which features a row has, and how many values each vector of numbers.
+  /// Which features a row has, as what, and how many values each vector of numbers.
   private struct Signature: Hashable {
     var inputs: [Int]
     var columns: [Int]
+    var datatypes: [TensorDatatype]
   }
 
   func requests(_ request: PredictionRequest, writer: InferRequestWriter) throws(PredictionError) -> [Request] {
@@ -52,13 +53,13 @@ struct FeatureRows {
   }
 
   private func signature(of row: [String: FeatureValue], at index: Int, of count: Int) throws(PredictionError) -> Signature {
-    var known: [(input: Int, columns: Int)] = []
+    var known: [(input: Int, columns: Int, datatype: TensorDatatype)] = []
     for (name, value) in row.sorted(by: { $0.key < $1.key }) {
       guard let input = positions[name] else { throw unknown(name) }
       let elements = value.elements
       // An empty list is an absent value.
       guard !elements.isEmpty else { continue }
-      guard let datatype = datatypes[input] else {
+      guard let datatype = datatype(of: elements[0], for: input) else {
         throw PredictionError(.unimplemented, "\"\(name)\": the model wants \(inputs[input].datatype), which this client cannot write")
       }
       let where_ = count > 1 ? "row \(index): " : ""
@@ -68,13 +69,24 @@ struct FeatureRows {
       if columns >= 0, elements.count != columns, datatype != .bytes || elements.count > columns {
         throw PredictionError(.invalidArgument, "\(where_)\"\(name)\": \(elements.count) values, expected \(columns)")
       }
-      known.append((input, datatype == .bytes ? 0 : elements.count))
+      known.append((input, datatype == .bytes ? 0 : elements.count, datatype))
     }
     guard !known.isEmpty else {
       throw PredictionError(.invalidArgument, count > 1 ? "row \(index) has no feature" : "the request has no feature")
     }
     known.sort { $0.input < $1.input }
-    return Signature(inputs: known.map(\.input), columns: known.map(\.columns))
+    return Signature(inputs: known.map(\.input), columns: known.map(\.columns), datatypes: known.map(\.datatype))
+  }
+
+  /// What the model says, or, where it takes names of categories and numbers, what the value is.
+  private func datatype(of value: FeatureValue, for input: Int) -> TensorDatatype? {
+    guard inputs[input].takesNames else { return datatypes[input] }
+    return switch value {
+    case .text, .list: .bytes
+    case .integer: .int64
+    case .number: .fp64
+    case .flag: .bool
+    }
   }
 
   private func unknown(_ name: String) -> PredictionError {
@@ -95,7 +107,7 @@ struct FeatureRows {
     writer.parameters(request.parameters)
     for (place, input) in signature.inputs.enumerated() {
       let description = inputs[input]
-      guard let datatype = datatypes[input] else { continue }
+      let datatype = signature.datatypes[place]
       let values = rows.map { request.rows[$0][description.name]?.elements ?? [] }
       // Short rows of texts are filled up with empty ones, which are no values.
       let columns = datatype == .bytes ? values.map(\.count).max() ?? 1 : signature.columns[place]

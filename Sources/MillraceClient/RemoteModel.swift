@@ -8,11 +8,14 @@ public struct RemoteModel: Sendable, Equatable {
     public var datatype: String
     /// -1: any size. Of models with named features [-1, 1], or [-1, -1] for several values.
     public var shape: [Int64]
+    /// A column that takes the names of categories as BYTES, besides numbers of any datatype.
+    public var takesNames: Bool
 
-    public init(name: String, datatype: String, shape: [Int64]) {
+    public init(name: String, datatype: String, shape: [Int64], takesNames: Bool = false) {
       self.name = name
       self.datatype = datatype
       self.shape = shape
+      self.takesNames = takesNames
     }
   }
 
@@ -26,10 +29,12 @@ public struct RemoteModel: Sendable, Equatable {
   public init() {}
 
   /// The inputs, and behind them the columns by which a tensor can be given instead (property `columns.<input>`): one value for each row.
+  /// Those that take names of categories are in the property `categories.<input>`.
   public var namedInputs: [Input] {
     inputs + inputs.flatMap { input in
-      (properties["columns.\(input.name)"] ?? "").split(separator: ",").map {
-        Input(name: String($0), datatype: input.datatype, shape: [-1, 1])
+      let named = Set((properties["categories.\(input.name)"] ?? "").split(separator: ","))
+      return (properties["columns.\(input.name)"] ?? "").split(separator: ",").map {
+        Input(name: String($0), datatype: input.datatype, shape: [-1, 1], takesNames: named.contains($0))
       }
     }
   }

@@ -14,6 +14,8 @@ final class DenseRow {
     var refusesNonFinite: Bool
     /// A column's is its own; of a tensor that has columns, they speak.
     var refusesAbsence: Bool
+    /// The first of its elements' lookups; -1: no element has names of categories.
+    var categories: Int32 = -1
   }
 
   let byteCount: Int
@@ -27,6 +29,9 @@ final class DenseRow {
   private let nulls: UnsafeMutablePointer<Int32>
   /// Columns given of each tensor.
   private let columnsGiven: UnsafeMutablePointer<Int32>
+  /// For all elements of each tensor that has names of categories; `owners` keep what they point to.
+  let lookups: UnsafeMutablePointer<CategoryLookup?>
+  private let owners: [CategoryNames]
 
   init(slots: [Slot], places: [TensorPlace], byteCount: Int) {
     self.byteCount = byteCount
@@ -49,10 +54,20 @@ final class DenseRow {
         _ = Self.store(value, place.element, template + place.offset + index * place.element.bytes, refusesNonFinite: false)
       }
     }
+    owners = places.flatMap { $0.categories.map(\.names) }
+    let named = places.filter { !$0.categories.isEmpty }
+    lookups = .allocate(capacity: max(1, named.reduce(0) { $0 + $1.count }))
+    var next = lookups
+    for place in named {
+      next.initialize(repeating: nil, count: place.count)
+      for column in place.categories { next[column.column] = column.names.lookup }
+      next += place.count
+    }
     begin()
   }
 
   deinit {
+    lookups.deallocate()
     slots.deallocate()
     counts.deallocate()
     nulls.deallocate()
@@ -72,6 +87,7 @@ final class DenseRow {
 
   @inline(__always)
   func number(_ slot: Int, _ value: Double) -> FeatureAssembler.Problem {
+    if let lookup = lookup(ofColumn: slot), lookup.hasNumbers { return coded(slot, lookup.code(number: value)) }
     let (place, problem) = next(slot)
     guard let place else { return problem }
     return given(slot, Self.store(value, slots[slot].element, place, refusesNonFinite: slots[slot].refusesNonFinite))
@@ -79,6 +95,7 @@ final class DenseRow {
 
   /// As `number`, for whole numbers that a double may not hold.
   func integer(_ slot: Int, _ value: Int64) -> FeatureAssembler.Problem {
+    if let lookup = lookup(ofColumn: slot), lookup.hasNumbers { return coded(slot, lookup.code(integer: value)) }
     let (place, problem) = next(slot)
     guard let place else { return problem }
     switch slots[slot].element {
@@ -101,11 +118,37 @@ final class DenseRow {
   }
 
   func text(_ slot: Int, _ value: UnsafeRawBufferPointer) -> FeatureAssembler.Problem {
-    guard slots[slot].element == .text else { return .wrongType }
+    let isText = slots[slot].element == .text
+    guard isText || slots[slot].categories >= 0 else { return .wrongType }
     let (place, problem) = next(slot)
     guard let place else { return problem }
+    if !isText {
+      guard let lookup = lookups[Int(slots[slot].categories + counts[slot])] else { return .wrongType }
+      return coded(slot, lookup.code(text: value))
+    }
     place.storeBytes(of: RowID.text(value), as: UInt64.self)
     return given(slot, .none)
+  }
+
+  /// True and false: 1 and 0, but no code of a category that has a text as its name.
+  func boolean(_ slot: Int, _ value: Bool) -> FeatureAssembler.Problem {
+    if let lookup = lookup(ofColumn: slot), !lookup.hasNumbers { return .wrongType }
+    return number(slot, value ? 1 : 0)
+  }
+
+  /// Of a column that is given by its own name: numbers may be names there, while in whole tensors they are codes.
+  @inline(__always)
+  private func lookup(ofColumn slot: Int) -> CategoryLookup? {
+    guard slots[slot].categories >= 0, slots[slot].parent >= 0 else { return nil }
+    return lookups[Int(slots[slot].categories)]
+  }
+
+  /// The code of a category, or what is absent when there is none (-1).
+  @inline(__always)
+  private func coded(_ slot: Int, _ code: Int32) -> FeatureAssembler.Problem {
+    let (place, problem) = next(slot)
+    guard let place else { return problem }
+    return given(slot, Self.store(code < 0 ? .nan : Double(code), slots[slot].element, place, refusesNonFinite: false))
   }
 
   /// An element that is said not to be there.

@@ -15,7 +15,19 @@ extension FeatureAssembler {
     let slot = dense.slots[Int(slots[index].dense)]
     return DensePlace(
       offset: slot.offset, count: Int(slot.count), element: slot.element, refusesNonFinite: slot.refusesNonFinite,
-      feature: slot.parent < 0 ? index : feature(ofDense: Int(slot.parent)))
+      feature: slot.parent < 0 ? index : feature(ofDense: Int(slot.parent)),
+      lookups: slot.categories < 0 ? nil : UnsafePointer(dense.lookups + Int(slot.categories)), isColumn: slot.parent >= 0)
+  }
+
+  /// The names of the categories of column `index`; nil when it has none, or is no column. Not for hot paths.
+  public func categories(of index: Int) -> CategoryNames? {
+    var column = checked(index) - featureCount
+    guard column >= 0 else { return nil }
+    for case let place? in specification.features.map(\.tensor) {
+      if column < place.columns.count { return place.categories.first { $0.column == column }?.names }
+      column -= place.columns.count
+    }
+    return nil
   }
 
   /// Whether an event must give the feature (or column): by its own name or by that of its tensor.
@@ -36,13 +48,15 @@ extension FeatureAssembler {
   /// The slots of a place in the dense row: its own, and one for each column.
   static func appendSlots(
     of place: TensorPlace, _ index: Int, _ slots: UnsafeMutablePointer<FeatureSlot>, _ denseSlots: inout [DenseRow.Slot],
-    _ columnIndex: inout Int
+    _ columnIndex: inout Int, _ lookupCount: inout Int
   ) {
     let own = denseSlots.count
+    let categories = place.categories.isEmpty ? nil : lookupCount
+    if categories != nil { lookupCount += place.count }
     slots[index].dense = Int32(own)
     denseSlots.append(.init(
       offset: place.offset, count: Int32(clamping: place.count), element: place.element, refusesNonFinite: place.refusesNonFinite,
-      refusesAbsence: place.absent == .refused && place.columns.isEmpty))
+      refusesAbsence: place.absent == .refused && place.columns.isEmpty, categories: Int32(clamping: categories ?? -1)))
     for column in place.columns.indices {
       var slot = slots[index]
       slot.dense = Int32(denseSlots.count)
@@ -50,7 +64,8 @@ extension FeatureAssembler {
       columnIndex += 1
       denseSlots.append(.init(
         offset: place.offset + column * place.element.bytes, count: 1, parent: Int32(own), element: place.element,
-        refusesNonFinite: place.refusesNonFinite, refusesAbsence: place.absent == .refused))
+        refusesNonFinite: place.refusesNonFinite, refusesAbsence: place.absent == .refused,
+        categories: place.categories.contains { $0.column == column } ? Int32(clamping: (categories ?? 0) + column) : -1))
     }
   }
 
@@ -63,6 +78,7 @@ extension FeatureAssembler {
     return switch problem {
     case .none: ""
     case .notFinite: "the value of \"\(name)\" is not a finite number, and the model takes no other"
+    case .wrongType where categories(of: problemFeature) != nil: "\"\(name)\" takes names of categories, or their codes as numbers"
     case .wrongType: slot?.element == .text ? "\"\(name)\" takes texts" : "\"\(name)\" takes numbers (\(datatype))"
     case .notExact: "the value of \"\(name)\" is none that \(datatype) holds"
     case .tooManyValues: "\"\(name)\" has more than \(values)"

@@ -89,6 +89,7 @@ public final class FeatureAssembler {
     names = FeatureNames(features.map(\.name) + features.flatMap { $0.tensor?.columns ?? [] })
     var denseSlots: [DenseRow.Slot] = []
     var columnIndex = features.count
+    var lookupCount = 0
     let buckets = features.reduce(0) { $0 + ($1.transform.buckets.isEmpty ? 0 : $1.transform.buckets.count + 1) }
     bounds = .allocate(capacity: max(1, buckets))
     bucketIDs = .allocate(capacity: max(1, buckets))
@@ -108,7 +109,7 @@ public final class FeatureAssembler {
         seed: seed, numericID: RowID.numeric(seed: seed), steps: NumericSteps(transform), valuesMax: Int32(feature.valuesMax),
         start: Int32(feature.kind == .vector ? placeStart : bucketStart), boundCount: Int32(transform.buckets.count), kind: feature.kind,
         lowercase: feature.lowercase))
-      if let place = feature.tensor { Self.appendSlots(of: place, index, slots, &denseSlots, &columnIndex) }
+      if let place = feature.tensor { Self.appendSlots(of: place, index, slots, &denseSlots, &columnIndex, &lookupCount) }
       if feature.kind == .vector {
         for place in 0..<feature.valuesMax { placeIDs[placeStart + place] = RowID.place(place, seed: seed) }
         placeStart += feature.valuesMax
@@ -221,11 +222,14 @@ public final class FeatureAssembler {
     return decimal(index, value, isNegative: false)
   }
 
-  /// The value "true" or "false" of categorical feature `index`.
+  /// The value "true" or "false" of categorical feature `index`; 1 or 0 in a tensor.
   @discardableResult
   public func boolean(_ index: Int, _ value: Bool) -> Bool {
     let slot = slots + checked(index)
-    guard slot.pointee.kind == .categorical else { return refuse(.wrongType, index) }
+    guard slot.pointee.kind == .categorical else {
+      guard let dense, slot.pointee.kind == .tensor else { return refuse(.wrongType, index) }
+      return note(dense.boolean(Int(slot.pointee.dense), value), index)
+    }
     let text: StaticString = value ? "true" : "false"
     let bytes = UnsafeRawBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount)
     return add(index, RowID.categorical(bytes, seed: slot.pointee.seed))

@@ -11,14 +11,21 @@ public struct InputTensor: Sendable, Equatable {
   public var columns: [String]
   /// What a column that an event does not give becomes; nil: an event must give it.
   public var absent: Double?
+  /// Columns of which events can give names instead of codes, ascending: for floating-point inputs whose `absent` is NaN, which names
+  /// that training never saw become.
+  public var categories: [ColumnCategories]
 
-  public init(name: String, element: TensorElement = .float32, shape: [Int], offset: Int = 0, columns: [String] = [], absent: Double? = nil) {
+  public init(
+    name: String, element: TensorElement = .float32, shape: [Int], offset: Int = 0, columns: [String] = [], absent: Double? = nil,
+    categories: [ColumnCategories] = []
+  ) {
     self.name = name
     self.element = element
     self.shape = shape
     self.offset = offset
     self.columns = columns
     self.absent = absent
+    self.categories = categories
   }
 
   /// Elements in one row.

@@ -4,12 +4,14 @@
 /// count and items, numbers as i64 or the bits of a double, optionals as a byte 0 or 1 and the value. A new field is a new format; a vector's size stands where
 /// other features have how many values they may have.
 ///
-/// Format 2 is that of models from files (family `loaded`, and only that): each feature is followed by its place in the dense row. What
-/// learns has format 1, whose bytes stand in logs.
+/// Format 3 is that of models from files (family `loaded`, and only that): each feature is followed by its place in the dense row, with the
+/// names of categories. (Format 2 was the same without these names; nothing keeps it.) What learns has format 1, whose bytes stand in logs.
 extension ModelSpecification {
   public static let canonicalFormat: UInt16 = 1
-  public static let loadedCanonicalFormat: UInt16 = 2
+  public static let loadedCanonicalFormat: UInt16 = 3
   public static let canonicalBytesMax = 8 << 20
+  /// Names of categories are many.
+  public static let loadedCanonicalBytesMax = 64 << 20
 
   public var canonicalBytes: [UInt8] {
     var writer = CanonicalWriter()
@@ -82,9 +84,6 @@ extension ModelSpecification {
   }
 
   private static func decoded(_ bytes: [UInt8]) throws(SpecificationProblem) -> ModelSpecification {
-    guard bytes.count <= canonicalBytesMax else {
-      throw SpecificationProblem(path: "", message: "a specification of \(bytes.count) bytes, at most \(canonicalBytesMax) are allowed")
-    }
     var reader = CanonicalReader(bytes: bytes)
     guard bytes.starts(with: "MRSP".utf8) else {
       throw SpecificationProblem(path: "", message: "the bytes are no specification: they do not start with MRSP")
@@ -94,6 +93,10 @@ extension ModelSpecification {
     guard format == canonicalFormat || format == loadedCanonicalFormat else {
       throw SpecificationProblem(
         path: "", message: "a specification of format \(format), this program knows \(canonicalFormat) and \(loadedCanonicalFormat)")
+    }
+    let bytesMax = format == canonicalFormat ? canonicalBytesMax : loadedCanonicalBytesMax
+    guard bytes.count <= bytesMax else {
+      throw SpecificationProblem(path: "", message: "a specification of \(bytes.count) bytes, at most \(bytesMax) are allowed")
     }
     let name = try reader.text("model", max: nameBytesMax)
     let version = try reader.int("version")

@@ -4,6 +4,7 @@ extension ModelSpecification {
     var taken: [(range: Range<Int>, name: String)] = []
     var names = Set(features.map(\.name))
     var columns = 0
+    var categories = (names: 0, bytes: 0)
     for feature in features {
       let path = "features.\(feature.name)"
       guard let place = feature.tensor else {
@@ -37,10 +38,25 @@ extension ModelSpecification {
           "has a column whose name does not have 1 to \(Self.featureNameBytesMax) bytes")
         check(names.insert(column).inserted, path, "has a column \"\(column)\", and that name is taken")
       }
+      check(
+        place.categories.isEmpty || (feature.kind == .tensor && place.element.isFloating && place.absent == .nan), "\(path).categories",
+        "are names for a tensor of floating-point numbers with NaN for what is absent")
+      for (index, column) in place.categories.enumerated() {
+        check(
+          column.column >= 0 && column.column < place.count && (index == 0 || column.column > place.categories[index - 1].column),
+          "\(path).categories", "are for element \(column.column), expected elements below \(place.count) in ascending order")
+        categories.names = categories.names.addingClamped(column.names.names.count)
+        categories.bytes = categories.bytes.addingClamped(column.names.byteCount)
+      }
       guard place.offset >= 0, place.end <= Self.denseRowBytesMax, place.end > place.offset else { continue }
       taken.append((place.offset..<place.end, feature.name))
     }
     check(columns <= Self.columnsMax, "features", "have \(columns) columns, at most \(Self.columnsMax) are allowed")
+    check(
+      categories.names <= CategoryNames.countMax, "features", "have \(categories.names) names of categories, at most \(CategoryNames.countMax) are allowed")
+    check(
+      categories.bytes <= CategoryNames.bytesMax, "features",
+      "have names of categories of \(categories.bytes) bytes, at most \(CategoryNames.bytesMax) are allowed")
     taken.sort { $0.range.lowerBound < $1.range.lowerBound }
     for (a, b) in zip(taken, taken.dropFirst()) {
       check(a.range.upperBound <= b.range.lowerBound, "features.\(b.name)", "overlaps \"\(a.name)\" in the dense row")
@@ -86,6 +102,29 @@ extension CanonicalWriter {
       number(value)
     }
     flag(place.refusesNonFinite)
+    integer(UInt32(place.categories.count))
+    for column in place.categories {
+      integer(Int64(column.column))
+      integer(UInt32(column.names.names.count))
+      for name in column.names.names { category(name) }
+    }
+  }
+
+  private mutating func category(_ name: CategoryName) {
+    switch name {
+    case .text(let value):
+      integer(UInt8(0))
+      text(value)
+    case .integer(let value):
+      integer(UInt8(1))
+      integer(value)
+    case .number(let value):
+      integer(UInt8(2))
+      number(value)
+    case .boolean(let value):
+      integer(UInt8(3))
+      flag(value)
+    }
   }
 }
 
@@ -109,7 +148,32 @@ extension CanonicalReader {
     case 2: absent = .value(try number(path))
     case let other: throw SpecificationProblem(path: path, message: "has an unknown kind of absence, \(other)")
     }
+    let refusesNonFinite = try flag(path)
+    var categories: [ColumnCategories] = []
+    for _ in 0..<(try count(path, max: ModelSpecification.columnsMax)) { categories.append(try column("\(path).categories")) }
     return TensorPlace(
-      element: element, shape: shape, offset: offset, columns: columns, absent: absent, refusesNonFinite: try flag(path))
+      element: element, shape: shape, offset: offset, columns: columns, absent: absent, refusesNonFinite: refusesNonFinite,
+      categories: categories)
+  }
+
+  private mutating func column(_ path: String) throws(SpecificationProblem) -> ColumnCategories {
+    let column = try int(path)
+    var names: [CategoryName] = []
+    for _ in 0..<(try count(path, max: CategoryNames.countMax)) { names.append(try category(path)) }
+    do {
+      return ColumnCategories(column: column, names: try CategoryNames(names))
+    } catch {
+      throw SpecificationProblem(path: path, message: "element \(column)\(error.index.map { ", name \($0)" } ?? ""): \(error.reason)")
+    }
+  }
+
+  private mutating func category(_ path: String) throws(SpecificationProblem) -> CategoryName {
+    switch try integer(path) as UInt8 {
+    case 0: .text(try text(path, max: CategoryNames.nameBytesMax))
+    case 1: .integer(try integer(path))
+    case 2: .number(try number(path))
+    case 3: .boolean(try flag(path))
+    case let other: throw SpecificationProblem(path: path, message: "has a name of an unknown kind, \(other)")
+    }
   }
 }

@@ -19,10 +19,13 @@ public struct TensorPlace: Sendable, Equatable {
   public var absent: Absence
   /// Whether NaN and infinities are refused. Elements that are no floating-point numbers can be neither.
   public var refusesNonFinite: Bool
+  /// Elements that may be given by the names of categories, ascending. Only where NaN stands for what is absent, as it does for names
+  /// that training never saw.
+  public var categories: [ColumnCategories]
 
   public init(
     element: TensorElement = .float32, shape: [Int] = [], offset: Int, columns: [String] = [], absent: Absence = .refused,
-    refusesNonFinite: Bool = false
+    refusesNonFinite: Bool = false, categories: [ColumnCategories] = []
   ) {
     self.element = element
     self.shape = shape
@@ -30,6 +33,7 @@ public struct TensorPlace: Sendable, Equatable {
     self.columns = columns
     self.absent = absent
     self.refusesNonFinite = refusesNonFinite
+    self.categories = categories
   }
 
   /// Elements of one row; clamped, as sizes may come from files: `ModelSpecification.problems` bounds it.

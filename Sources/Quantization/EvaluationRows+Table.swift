@@ -63,6 +63,8 @@ extension EvaluationRows {
   private struct Columns {
     /// The index of the assembler's name; -1: nothing of the model.
     var features: [Int]
+    /// Of the columns whose categories have names: these, and whether some name is written like a number.
+    var categories: [(names: CategoryNames, hasNumberTexts: Bool)?]
     var label: Int?
     var names: [String]
     /// The model's one tensor, its elements in the order of the columns: when its elements have no names, and there are as many columns.
@@ -80,12 +82,17 @@ extension EvaluationRows {
       let assembler = rows.assembler
       features = header.map { name in Array(name.utf8).withUnsafeBytes { assembler.index(ofName: $0) } }
       if let index = self.label { features[index] = -1 }
+      categories = features.map { feature in
+        guard feature >= 0, let names = assembler.categories(of: feature) else { return nil }
+        return (names, names.names.contains { if case .text(let text) = $0 { Double(text) != nil } else { false } })
+      }
       let given = header.count - (self.label == nil ? 0 : 1)
       let inputs = rows.model.inputs
       let isWhole = inputs.count == 1 && inputs[0].count == given && assembler.nameCount == 1
       if features.allSatisfy({ $0 < 0 }), isWhole {
         isByPosition = true
         features = header.indices.map { $0 == self.label ? -1 : 0 }
+        categories = header.map { _ in nil }
       }
       guard features.contains(where: { $0 >= 0 }) else {
         throw EvaluationError(
@@ -104,22 +111,24 @@ extension EvaluationRows {
     }
     assembler.begin()
     for (index, feature) in columns.features.enumerated() where feature >= 0 {
-      guard try give(fields[index], to: feature, isByPosition: columns.isByPosition, name: columns.names[index], place: place) else {
+      guard try give(fields[index], to: feature, columns, index, place: place) else {
         throw EvaluationError(place: place, reason: assembler.problemText())
       }
     }
     try finishRow(label: label, at: place)
   }
 
-  private func give(_ field: String, to feature: Int, isByPosition: Bool, name: String, place: String) throws(EvaluationError) -> Bool {
-    if field.isEmpty { return isByPosition ? assembler.null(feature) : true }
+  private func give(_ field: String, to feature: Int, _ columns: Columns, _ index: Int, place: String) throws(EvaluationError) -> Bool {
+    if field.isEmpty { return columns.isByPosition ? assembler.null(feature) : true }
     var text = field
-    let isText = assembler.kind(of: feature) == .categorical || assembler.place(of: feature)?.element == .text
+    // A table does not tell texts from numbers. A field that is no name may be a number in another form, or a code where names are no numbers.
+    let isName = columns.categories[index].map { $0.names.code(field) != nil || $0.hasNumberTexts || Double(field) == nil } ?? false
+    let isText = isName || assembler.kind(of: feature) == .categorical || assembler.place(of: feature)?.element == .text
     if isText { return text.withUTF8 { assembler.categorical(feature, UnsafeRawBufferPointer($0)) } }
     if let integer = Int64(field) { return assembler.integer(feature, integer) }
     if field == "true" || field == "false" { return assembler.numeric(feature, field == "true" ? 1 : 0) }
     guard let number = Double(field) else {
-      throw EvaluationError(place: place, reason: "column \"\(name)\" is \"\(field.prefix(40))\", expected a number")
+      throw EvaluationError(place: place, reason: "column \"\(columns.names[index])\" is \"\(field.prefix(40))\", expected a number")
     }
     return assembler.numeric(feature, number)
   }

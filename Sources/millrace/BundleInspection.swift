@@ -41,6 +41,19 @@ struct BundleInspection {
             input.absent.map { "\($0)" } ?? "refused",
           ]
         })
+    let named = manifest.inputs.flatMap { input in input.categories.map { (input, $0) } }
+    if !named.isEmpty {
+      print("")
+      printColumns(
+        [["categories of", "codes", "names"]]
+          + named.map { input, column in
+            let names = column.names.names
+            return [
+              column.column < input.columns.count ? input.columns[column.column] : "\(input.name)[\(column.column)]",
+              names.count == 1 ? "0" : "0 to \(names.count - 1)", Self.list(names.map(\.description)),
+            ]
+          })
+    }
     print("")
     printColumns(
       [["output", "datatype", "shape", "texts"]]
@@ -61,10 +74,10 @@ struct BundleInspection {
 
   private static func shape(_ shape: [Int]) -> String { "[\(shape.map(String.init).joined(separator: ", "))]" }
 
-  /// The first of them, when they are many.
+  /// The first of them, when they are many; each cut when it is long.
   private static func list(_ texts: [String]) -> String {
     guard !texts.isEmpty else { return "-" }
-    let shown = texts.prefix(6).joined(separator: " ")
+    let shown = texts.prefix(6).map { $0.count > 40 ? "\($0.prefix(39))…" : $0 }.joined(separator: " ")
     return texts.count > 6 ? "\(shown) … (\(texts.count))" : shown
   }
 

@@ -136,6 +136,39 @@ import Testing
     #expect(refusal(good.replacing("[]", with: #"[{"name":"i","datatype":"FP32","shape":[1],"offset":3}]"#)).contains("3 is no multiple of 4"))
   }
 
+  @Test func hostileNamesOfCategories() throws {
+    func refusal(_ categories: String, datatype: String = "FP32", absent: String = #""nan""#) -> String {
+      let text = #"{"name":"m","version":1,"family":"x","family_version":1,"inputs":[{"name":"i","datatype":"\#(datatype)","shape":[2],"offset":0,"#
+        + #""absent":\#(absent),"categories":\#(categories)}],"outputs":[{"name":"y","datatype":"FP32","shape":[1]}]}"#
+      do {
+        _ = try BundleManifest(json: Array(text.utf8).withUnsafeBytes { try JSONValue.decode($0, place: "manifest") })
+        return "read"
+      } catch { return "\(error)" }
+    }
+    let place = "manifest.inputs[0].categories"
+    #expect(refusal(#"[{"column":0,"names":["a"]},{"column":1,"names":[3,2.5,true,"x"]}]"#) == "read")
+    #expect(refusal("[]") == "read")
+    #expect(refusal("3") == "\(place): expected a list, found a whole number")
+    #expect(refusal("[3]") == "\(place)[0]: expected an object, found a whole number")
+    #expect(refusal(#"[{"column":2,"names":["a"]}]"#) == "\(place)[0].column: 2 of 2 columns")
+    #expect(refusal(#"[{"column":-1,"names":["a"]}]"#).hasPrefix("\(place)[0].column: -1 is outside of 0"))
+    #expect(refusal(#"[{"column":1,"names":["a"]},{"column":1,"names":["a"]}]"#) == "\(place)[1].column: 1 stands behind 1: they must ascend")
+    #expect(refusal(#"[{"column":1}]"#) == "\(place)[0].names: missing")
+    #expect(refusal(#"[{"column":1,"names":[]}]"#) == "\(place)[0].names: no names")
+    #expect(refusal(#"[{"column":1,"names":["a","b","a"]}]"#) == "\(place)[0].names[2]: it is the same as name 0")
+    #expect(refusal(#"[{"column":1,"names":["a",null]}]"#) == "\(place)[0].names[1]: expected a text, a number or a boolean, found null")
+    #expect(refusal(#"[{"column":1,"names":[["a"]]}]"#) == "\(place)[0].names[0]: expected a text, a number or a boolean, found a list")
+    let long = String(repeating: "x", count: 1025)
+    #expect(refusal(#"[{"column":1,"names":["\#(long)"]}]"#) == "\(place)[0].names[0]: a name of 1025 bytes, at most 1024 are allowed")
+    #expect(refusal(#"[{"column":1,"names":["a"]}]"#, datatype: "INT64").hasPrefix("\(place): names are for inputs of FP32 or FP64"))
+    #expect(refusal(#"[{"column":1,"names":["a"]}]"#, absent: "0").hasPrefix("\(place): names are for inputs of FP32 or FP64"))
+    // Too many in one column, and in two together.
+    func many(_ count: Int) -> String { "[" + (0..<count).map(String.init).joined(separator: ",") + "]" }
+    #expect(refusal(#"[{"column":1,"names":\#(many(CategoryNames.countMax + 1))}]"#).contains("at most 1048576 are allowed"))
+    #expect(refusal(#"[{"column":0,"names":\#(many(CategoryNames.countMax / 2 + 1))},{"column":1,"names":\#(many(CategoryNames.countMax / 2))}]"#)
+      .hasPrefix("manifest.inputs: 1048577 names of categories"))
+  }
+
   @Test func JSONIsReadAsItWasWritten() throws {
     let value: JSONValue = [
       "text": "a\"\\\n\t\u{1}ü🙂", "list": [1, -2.5, true, .null, [], [:]], "large": .integer(.max), "small": .integer(.min), "tiny": 5e-324,

@@ -9,7 +9,7 @@ enum SmallBundle {
     var manifest = BundleManifest(
       name: "small", version: 3, family: "linear",
       inputs: [
-        InputTensor(name: "input", shape: [2], columns: ["a", "ü"], absent: .nan), InputTensor(name: "more", element: .int64, shape: [], offset: 8),
+        InputTensor(name: "input", shape: [2], columns: ["a", "ü"], absent: .nan, categories: categories), InputTensor(name: "more", element: .int64, shape: [], offset: 8),
       ],
       outputs: [OutputTensor(name: "score"), OutputTensor(name: "label", element: .text, shape: [], texts: ["no", "yes"])],
       specification: "name: small\n", maxBatchSize: 64, labels: ["stable"],
@@ -19,6 +19,13 @@ enum SmallBundle {
     manifest.evaluation = ["auc": 0.75]
     manifest.others = ["later": [1, "two"]]
     return manifest
+  }
+
+  static var categories: [ColumnCategories] {
+    let kinds: [CategoryName] = [.text("AA"), .text("Ünï \""), .text(""), .integer(-3), .integer(.max), .number(2.5), .number(7), .boolean(true)]
+    return [kinds, [.text("a")]].enumerated().compactMap { column, names in
+      (try? CategoryNames(names)).map { ColumnCategories(column: column, names: $0) }
+    }
   }
 
   static let weights: [Float] = [0.5, -1.25]

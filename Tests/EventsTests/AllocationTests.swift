@@ -116,6 +116,29 @@ import Testing
     }
   }
 
+  /// Rows that are given by the names of categories, some of which training never saw.
+  @Test func decodingNamesOfCategories() throws {
+    let columns = V2Request(id: "r", inputs: [
+      .init(name: "a", datatype: "BYTES", shape: [64, 1], raw: V2Request.rawTexts((0..<64).map { "v\($0 % 40)" })),
+      .init(name: "c", datatype: "FP32", shape: [64, 1], raw: V2Request.rawFloats((0..<64).map { Float($0) })),
+    ]).bytes
+    let event = utf8(#"{"id":"e","features":{"a":"v7","b":2,"c":2.5,"d":7}}"#)
+    let specification = try DenseInputs.named()
+    let decoder = EventDecoder(specification: specification)
+    let batch = RowBatch(for: specification)
+    for (name, record, rows) in [("v2", columns, 64), ("json", event, 1)] {
+      var decoded = 0
+      let count = record.withUnsafeBytes { payload in
+        steady {
+          batch.removeAll()
+          decoded = decoder.decode(payload, contentType: nil, into: batch).rowCount
+        }
+      }
+      #expect(decoded == rows)
+      try hold("events.decode.names.\(name)", count)
+    }
+  }
+
   @Test(arguments: [EventForm.json, .protobuf])
   func labels(form: EventForm) throws {
     let writer = LabelWriter(form: form)

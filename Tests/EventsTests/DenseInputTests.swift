@@ -8,6 +8,17 @@ enum DenseInputs {
     name: "trees", family: .loaded,
     features: [.tensor("input", TensorPlace(shape: [4], offset: 0, columns: ["a", "b", "c", "d"], absent: .nan))])
 
+  /// The same, with names of categories: texts for `a`, numbers for `c` (multiples of a half) and `d`.
+  static func named() throws -> ModelSpecification {
+    var named = trees
+    named.features[0].tensor?.categories = [
+      ColumnCategories(column: 0, names: try CategoryNames((0..<32).map { .text("v\($0)") })),
+      ColumnCategories(column: 2, names: try CategoryNames((0..<100).map { .number(Double($0) / 2) })),
+      ColumnCategories(column: 3, names: try CategoryNames([.integer(7), .text("seven"), .boolean(true)])),
+    ]
+    return named
+  }
+
   /// Tensors of several types, none of which may be left out but the last.
   static let mixed = ModelSpecification(
     name: "mixed", family: .loaded,
@@ -213,6 +224,58 @@ enum DenseInputs {
     let without = decode(DenseInputs.hashed, event(#""site":"s","age":1"#))
     #expect(without.problem?.reason == .missingFeature)
     #expect(decode(DenseInputs.hashed, event(#""site":"s","price":-1"#)).problem?.reason == .notFinite)
+  }
+
+  @Test func namesOfCategoriesInEveryForm() throws {
+    let named = try DenseInputs.named()
+    for (features, expected) in [
+      (#""a":"v7","b":1.5,"c":2.5,"d":7"#, "7.0, 1.5, 5.0, 0.0"), (#""a":"v32","b":1.5,"c":2.25,"d":"eight""#, "nan, 1.5, nan, nan"),
+      (#""a":3,"b":1,"c":"2.5","d":"seven""#, "3.0, 1.0, 5.0, 1.0"), (#""a":["v31"],"b":1,"c":3,"d":true"#, "31.0, 1.0, 6.0, 2.0"),
+      (#""a":null,"d":"true""#, "nan, nan, nan, 2.0"), (#""input":["v5",1,4,2]"#, "5.0, 1.0, 4.0, 2.0"), (#""input":[5,1,"4",null]"#, "5.0, 1.0, 8.0, nan"),
+    ] {
+      let (batch, problem) = decode(named, event(features))
+      #expect(problem == nil, "\(features): \(String(describing: problem))")
+      #expect(floats(batch, count: 4).description == "[[\(expected)]]", "\(features)")
+    }
+    // As protobuf.
+    let writer = EventWriter(form: .protobuf)
+    writer.begin(id: "e")
+    writer.text("a", "v7")
+    writer.number("c", 2.5)
+    writer.integer("d", 7)
+    let proto = decode(named, Array(writer.finish()))
+    #expect(proto.problem == nil && floats(proto.batch, count: 4).description == "[[7.0, nan, 5.0, 0.0]]")
+
+    func little(_ values: [Double]) -> [UInt8] { values.flatMap { V2Request.little($0.bitPattern) } }
+    func v2(_ inputs: Input...) -> String {
+      let (batch, problem) = decode(named, V2Request(id: "r", inputs: inputs).bytes)
+      return problem.map { "\($0.reason) \($0.field)" } ?? floats(batch, count: 4).map { $0.map { "\($0)" }.joined(separator: " ") }.joined(separator: ", ")
+    }
+    #expect(v2(
+      Input(name: "a", datatype: "BYTES", shape: [2, 1], raw: V2Request.rawTexts(["v1", "w"])),
+      Input(name: "c", datatype: "FP64", shape: [2, 1], raw: little([2.5, 2.25])),
+      Input(name: "d", datatype: "INT64", shape: [2], raw: V2Request.little(Int64(7)) + V2Request.little(Int64(8)))) == "1.0 nan 5.0 0.0, nan nan nan nan")
+    // Codes of texts, in any datatype; numbers by what they are worth, in any datatype.
+    #expect(v2(
+      Input(name: "a", datatype: "FP32", shape: [1, 1], raw: V2Request.rawFloats([9])),
+      Input(name: "c", datatype: "FP32", shape: [1, 1], raw: V2Request.rawFloats([9])),
+      Input(name: "d", datatype: "BOOL", shape: [1, 1], raw: [1])) == "9.0 nan 18.0 2.0")
+    #expect(v2(
+      Input(name: "a", datatype: "INT64", shape: [1, 1], contents: V2Request.field(3, [9])),
+      Input(name: "c", datatype: "BYTES", shape: [1, 1], contents: V2Request.field(8, utf8("0.5"))),
+      Input(name: "d", datatype: "UINT64", shape: [1, 1], contents: V2Request.field(5, V2Request.varint(.max)))) == "9.0 nan 1.0 nan")
+    // The whole tensor takes codes, whatever the names.
+    #expect(v2(Input(name: "input", datatype: "FP32", shape: [1, 4], raw: V2Request.rawFloats([1, 2, 3, 2]))) == "1.0 2.0 3.0 2.0")
+    #expect(v2(Input(name: "input", datatype: "INT32", shape: [1, 4], raw: [1, 2, 3, 2].flatMap { V2Request.little(Int32($0)) })) == "1.0 2.0 3.0 2.0")
+
+    // What is no name.
+    #expect(v2(Input(name: "b", datatype: "BYTES", shape: [1, 1], raw: V2Request.rawTexts(["v1"]))) == "wrongType b")
+    #expect(v2(Input(name: "a", datatype: "BOOL", shape: [1, 1], raw: [1])) == "wrongType a")
+    #expect(v2(Input(name: "input", datatype: "BYTES", shape: [1, 4], raw: V2Request.rawTexts(["v1", "v1", "1", "7"]))) == "wrongType input")
+    for (features, field, words) in [(#""b":"v1""#, "b", "another type"), (#""a":true"#, "a", "the name of a category, or its code"), (#""input":["v1","v1"]"#, "input", "another type")] {
+      let problem = decode(named, event(features)).problem
+      #expect(problem?.reason == .wrongType && problem?.field == field && problem?.message.contains(words) == true, "\(String(describing: problem))")
+    }
   }
 
   @Test func plansAreRememberedByShape() {

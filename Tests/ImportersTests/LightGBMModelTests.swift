@@ -70,7 +70,7 @@ import Testing
     #expect(ensemble.categoryBits == [5])
     #expect(ensemble.link == .sigmoid && ensemble.linkScale == 2 && ensemble.summation == .double)
     #expect(model.featureNames == ["age", "carrier"])
-    #expect(model.categories == [CategoryNames(feature: 1, names: ["AA", "B\"6", "7"])])
+    #expect(model.categories == [ColumnCategories(column: 1, names: try CategoryNames([.text("AA"), .text("B\"6"), .integer(7)]))])
     #expect(model.toolVersion == "v4" && model.objective == "binary" && model.notes == [])
     #expect(model.outputs.map(\.shape) == [[1]])
     #expect(ensemble.sums(row: [.nan, 2]) == [0.375])
@@ -95,11 +95,30 @@ import Testing
 
   @Test func namesWithoutAPlaceAreToldAsANote() throws {
     let without = Self.text.replacing("[categorical_feature: 1]\n", with: "")
-    #expect(try LightGBMModel.read(without).categories.map(\.feature) == [1], "feature_infos tells it too")
-    let lost = without.replacing("feature_infos=[0:9] 2:0:1", with: "feature_infos=[0:9] [0:2]")
-    let model = try LightGBMModel.read(lost)
-    #expect(model.categories == [])
-    #expect(model.notes.count == 1)
+    #expect(try LightGBMModel.read(without).categories.map(\.column) == [1], "feature_infos tells it too")
+    // Whose values could both be codes; of which neither could.
+    for infos in ["[0:2] 2:0:1", "[0:9] 3:0:1", "[0.5:2] [-1:2]", "[0:9] [0:nan]"] {
+      for text in [without, Self.text] where !(text == Self.text && infos == "[0:2] 2:0:1") {
+        let model = try LightGBMModel.read(text.replacing("feature_infos=[0:9] 2:0:1", with: "feature_infos=\(infos)"))
+        #expect(model.categories == [], "\(infos)")
+        #expect(model.notes.count == 1 && model.notes[0].contains("send codes"))
+      }
+    }
+    // An ordered column: splits take it as a number, so it is not among the categorical features.
+    for infos in ["[0:9] [0:2]", "[-0.5:1] none", "[3:3] -1:0"] {
+      #expect(try LightGBMModel.read(without.replacing("feature_infos=[0:9] 2:0:1", with: "feature_infos=\(infos)")).categories.map(\.column) == [1], "\(infos)")
+    }
+  }
+
+  @Test func namesThatCannotBeServedAreLeftOutWithANote() throws {
+    for (names, words) in [(#""AA", "AA""#, "name 1: it is the same as name 0"), ("1, 1.0", "same as name 0"), ("1, Infinity", "no finite number")] {
+      let text = Self.text.replacing(#""AA", "B\"6", 7"#, with: names).replacing("2:0:1", with: "0:1")
+      let model = try LightGBMModel.read(text)
+      #expect(model.categories == [])
+      #expect(model.notes.count == 1 && model.notes[0].contains("\"carrier\"") && model.notes[0].contains(words), "\(model.notes)")
+    }
+    let kinds = try LightGBMModel.read(Self.text.replacing(#""AA", "B\"6", 7"#, with: "true, 2.5, 1234567890123456789")).categories
+    #expect(kinds.map(\.names.names) == [[.boolean(true), .number(2.5), .integer(1_234_567_890_123_456_789)]])
   }
 
   @Test(arguments: [":", "::", ":2", "reg_sqrt:"]) func unknownWordsOfTheObjectiveArePassedOver(_ word: String) throws {

@@ -54,6 +54,36 @@ import Testing
     #expect(try requests([["tags": ["a", "b"]], ["tags": "c"]]).map(\.bytes) == [expected])
   }
 
+  @Test func namesOfCategoriesAreTextsAndCodesAreNumbers() throws {
+    var model = RemoteModel()
+    model.name = "flights"
+    model.inputs = [.init(name: "input", datatype: "FP32", shape: [-1, 3])]
+    model.properties = ["columns.input": "carrier,temp,hour", "categories.input": "carrier,hour"]
+    #expect(model.namedInputs.map(\.takesNames) == [false, true, false, true])
+    let rows: [[String: FeatureValue]] = [["carrier": "AA", "temp": "3"], ["carrier": 1, "temp": 4], ["carrier": "7", "temp": 5], ["hour": 2.5], ["hour": true]]
+    let made = try FeatureRows(model).requests(PredictionRequest(model: "flights", rows: rows), writer: InferRequestWriter())
+    #expect(made.map(\.rows) == [[0, 2], [1], [3], [4]])
+    let writer = InferRequestWriter()
+    writer.begin(model: "flights")
+    writer.input("carrier", .bytes, rows: 2, columns: 1)
+    writer.text("AA")
+    writer.text("7")
+    writer.input("temp", .fp32, rows: 2, columns: 1)
+    writer.number(3)
+    writer.number(5)
+    #expect(made[0].bytes == Array(writer.finish()))
+    writer.begin(model: "flights")
+    writer.input("carrier", .int64, rows: 1, columns: 1)
+    writer.integer(1)
+    writer.input("temp", .fp32, rows: 1, columns: 1)
+    writer.number(4)
+    #expect(made[1].bytes == Array(writer.finish()))
+    writer.begin(model: "flights")
+    writer.input("hour", .fp64, rows: 1, columns: 1)
+    writer.number(2.5)
+    #expect(made[2].bytes == Array(writer.finish()))
+  }
+
   @Test func namesWhatIsWrong() {
     #expect(message([["carier": "AA"]]).contains("did you mean \"carrier\"?"))
     #expect(message([["weather": 1]]).contains("carrier, tags, temp"))

@@ -38,6 +38,26 @@ import Testing
     #expect(found.labels == [0, 1, 1])
   }
 
+  /// y = 1 + 2 a + 4 b of codes.
+  @Test func namesOfCategoriesInCSVAndEvents() throws {
+    func scores(_ a: [CategoryName], _ b: [CategoryName], _ name: String, _ text: String) throws -> [Float] {
+      let input = InputTensor(
+        name: "input", shape: [2], columns: ["a", "b"], absent: .nan,
+        categories: [.init(column: 0, names: try CategoryNames(a)), .init(column: 1, names: try CategoryNames(b))])
+      let model = try LinearModel(weights: [2, 4], biases: [1], link: .identity, inputs: [input])
+      let path = try file(name, Array(text.utf8))
+      defer { try? FileManager.default.removeItem(atPath: path) }
+      let rows = try EvaluationRows(model: model)
+      try rows.append(path: path, label: nil)
+      return ScoredRows(of: model, batches: rows.batches).scores
+    }
+    // A number is a code where no name is written like one, and a name in another form where names are numbers.
+    #expect(try scores([.text("x"), .text("y")], [.integer(20), .integer(30)], "n.csv", "a,b\ny,20\n1,30\n0,30.0\nz,10\n,20\n") == [3, 7, 5, 1, 1])
+    #expect(try scores([.text("7"), .text("y")], [.boolean(false), .boolean(true)], "n.csv", "a,b\n1,true\ny,False\n7,1\n") == [5, 3, 5])
+    let events = #"{"id":"1","features":{"a":"y","b":30}}"# + "\n" + #"{"id":"2","features":{"input":[0,1]}}"#
+    #expect(try scores([.text("x"), .text("y")], [.integer(20), .integer(30)], "n.jsonl", events) == [7, 5])
+  }
+
   @Test func columnsOfCSVByPosition() throws {
     let found = try scores("a.csv", Array("x,y,z\n2,0,1\n-1,1,0.5\n".utf8), label: "y", named: false)
     #expect(found.scores == [9, 1])

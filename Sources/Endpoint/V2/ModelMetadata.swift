@@ -65,10 +65,13 @@ public struct ModelMetadata: Sendable, Equatable {
     ]
     // Tensors can be given by their columns instead.
     for case let feature in loaded.specification.features {
-      guard let columns = feature.tensor?.columns, !columns.isEmpty, columns.count <= Self.columnsShownMax,
-        !columns.contains(where: { $0.contains(",") })
+      guard let place = feature.tensor, !place.columns.isEmpty, place.columns.count <= Self.columnsShownMax,
+        !place.columns.contains(where: { $0.contains(",") })
       else { continue }
-      properties["columns.\(feature.name)"] = columns.joined(separator: ",")
+      properties["columns.\(feature.name)"] = place.columns.joined(separator: ",")
+      // These take BYTES, the names of categories, besides numbers.
+      let named = place.categories.map { place.columns[$0.column] }
+      if !named.isEmpty { properties["categories.\(feature.name)"] = named.joined(separator: ",") }
     }
   }
 

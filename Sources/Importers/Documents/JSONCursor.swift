@@ -1,4 +1,5 @@
 import Glibc
+import Model
 
 /// JSON (RFC 8259), with the bare words NaN, Infinity and -Infinity that XGBoost writes. Text is taken as UTF-8.
 struct JSONCursor: DocumentCursor {
@@ -114,12 +115,17 @@ struct JSONCursor: DocumentCursor {
     }
   }
 
-  /// A text, or a number or word as it is written.
-  mutating func scalarText() throws(ImportError) -> String {
+  /// The name of a category: a text, a number or a boolean.
+  mutating func categoryName() throws(ImportError) -> CategoryName {
     switch try kind() {
-    case .text: return try text()
-    case .object, .array: throw problem("a text or a number was expected")
-    default: return try number().string
+    case .text: return .text(try text())
+    case .boolean: return .boolean(try integer() == 1)
+    case .number:
+      let slice = try number()
+      if let integer = slice.integer.map(Int64.init) ?? Int64(slice.string) { return .integer(integer) }
+      guard let number = slice.double else { throw problem("a number was expected, not \"\(slice.excerpt)\"") }
+      return .number(number)
+    case .object, .array, .null: throw problem("a text, a number or a boolean was expected")
     }
   }
 

@@ -78,7 +78,7 @@ private struct LightGBMReader {
     var categories = LightGBMCategories()
     while let line = lines.next() { try categories.take(line, number: lines.number) }
     var notes: [String] = []
-    let names = categories.resolve(featureCount: featureCount, infos: featureInfos, notes: &notes)
+    let names = categories.resolve(featureCount: featureCount, featureNames: featureNames, infos: featureInfos, notes: &notes)
     if isAveraged { ensemble.divisor = Double(max(1, treeCount / outputCount)) }
     return ImportedModel(
       body: .trees(ensemble), outputs: [OutputTensor(name: "output", shape: [outputCount])], featureCount: featureCount,

@@ -3,7 +3,7 @@ import Families
 /// `gradient_booster`: the trees, and what is said about them behind them.
 struct XGBoostBooster<Cursor: DocumentCursor> {
   private(set) var name = ""
-  private(set) var categories: [CategoryNames] = []
+  private(set) var categories: [NamedColumn] = []
   /// Of gblinear: weights of each feature in turn, one for each output, and the biases last.
   private(set) var linearWeights: [Float]?
 

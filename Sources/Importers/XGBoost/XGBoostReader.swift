@@ -114,8 +114,9 @@ struct XGBoostReader<Cursor: DocumentCursor> {
       ensemble.baseScores = margins.map(Double.init)
       ensemble.link = objective.link
       ensemble.featureNames = featureNames
+      let categories = NamedColumn.usable(booster.categories, featureCount: featureCount, featureNames: featureNames, notes: &notes)
       return ImportedModel(
-        body: .trees(ensemble), outputs: outputs, featureCount: featureCount, featureNames: featureNames, categories: booster.categories,
+        body: .trees(ensemble), outputs: outputs, featureCount: featureCount, featureNames: featureNames, categories: categories,
         tool: "XGBoost", toolVersion: toolVersion, objective: objectiveName, notes: notes)
     case "gblinear":
       let linear = try linearBody(booster, objective, margins, featureCount)
