@@ -73,6 +73,20 @@ import Testing
     try check("HardSigmoid") { $0.isNaN ? $0 : max(0, min(1, 0.2 * $0 + 0.5)) }
   }
 
+  /// A scalar has no axis: what takes one takes it as one element, the others refuse it.
+  @Test func axesOfScalars() throws {
+    let scalar = ONNXTensor([3] as [Float], [])
+    expect(try run("Softmax", [scalar], version: 13), [1], [])
+    #expect(try run("ArgMax", [scalar], version: 13).values(Int64.self) == [0])
+    for (operation, inputs) in [
+      ("Squeeze", [scalar, ONNXTensor([0] as [Int64], [1])]), ("Split", [scalar]), ("Gather", [scalar, ONNXTensor([0] as [Int64], [1])]),
+      ("GatherElements", [scalar, ONNXTensor([0] as [Int64], [])]), ("TopK", [scalar, ONNXTensor([1] as [Int64], [1])]), ("Concat", [scalar, scalar]),
+      ("Slice", [scalar, ONNXTensor([0] as [Int64], [1]), ONNXTensor([1] as [Int64], [1])]),
+    ] {
+      #expect(throws: ONNXError.self, "\(operation)") { try run(operation, inputs, version: 17, operation == "Concat" ? ["axis": .int(0)] : [:]) }
+    }
+  }
+
   @Test func softmaxBeforeAndSince13() throws {
     let x = ONNXTensor([1, 2, 3, 4, 5, 6, 7, 8] as [Float], [2, 2, 2])
     let old = try run("Softmax", [x], version: 11).floats

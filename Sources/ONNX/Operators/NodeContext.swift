@@ -70,10 +70,10 @@ struct NodeContext {
     guard elements.contains(element) else { throw error("input \(index) is \(element.onnxName), which is not supported") }
   }
 
-  /// An axis counted from the end when negative.
+  /// An axis counted from the end when negative. A scalar has none: operators that take one as a list of one element say so by a rank of 1.
   func axis(_ axis: Int, rank: Int) throws(ONNXError) -> Int {
     let (positive, overflow) = axis < 0 ? axis.addingReportingOverflow(rank) : (axis, false)
-    guard !overflow, positive >= 0, positive < max(rank, 1) else { throw error("axis \(axis) of \(rank) dimensions") }
+    guard !overflow, positive >= 0, positive < rank else { throw error("axis \(axis) of \(rank) dimensions") }
     return positive
   }
 

@@ -28,7 +28,7 @@ enum NormalizationOperators {
   private static func softmaxAxis(_ node: NodeContext, _ input: TensorType) throws(ONNXError) -> Int {
     let given = try node.int("axis", node.version < 13 ? 1 : -1)
     if node.version < 13, given == input.rank { return max(0, input.rank - 1) }
-    return try node.axis(given, rank: input.rank)
+    return try node.axis(given, rank: max(1, input.rank))
   }
 
   private static let batch = ONNXOperator(
@@ -76,7 +76,7 @@ enum NormalizationOperators {
     infer: { (node) throws(ONNXError) in
       let input = try node.type(0)
       guard input.element == .float32 || input.element == .float64 || input.element.isHalf else { throw node.error("does not take \(input.element.onnxName)") }
-      let axis = try node.axis(try node.int("axis", -1), rank: input.rank)
+      let axis = try node.axis(try node.int("axis", -1), rank: max(1, input.rank))
       for index in 1...2 where node.hasInput(index) {
         let given = try node.type(index)
         guard given.element == input.element, Array(input.shape[axis...]).broadcast(with: given.shape) == Array(input.shape[axis...]) else {
@@ -90,7 +90,7 @@ enum NormalizationOperators {
     },
     compile: { (node) throws(ONNXError) in
       let input = try node.type(0)
-      let axis = try node.axis(try node.int("axis", -1), rank: input.rank)
+      let axis = try node.axis(try node.int("axis", -1), rank: max(1, input.rank))
       let normalized = Array(input.shape[axis...])
       let epsilon = try node.float("epsilon", 1e-5)
       let isWhole = (1...2).allSatisfy { !node.hasInput($0) || (try? node.shape($0))?.elementCount == normalized.elementCount }

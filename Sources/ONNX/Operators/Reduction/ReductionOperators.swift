@@ -77,13 +77,13 @@ enum ReductionOperators {
     ONNXOperator(name, attributes: ["axis", "keepdims", "select_last_index"]) { node throws(ONNXError) in
       let type = try node.type(0)
       guard type.element.isNumber else { throw node.error("input 0 is \(type.element.onnxName), which is not supported") }
-      let axis = try node.axis(try node.int("axis", 0), rank: type.rank)
+      let axis = try node.axis(try node.int("axis", 0), rank: max(1, type.rank))
       guard type.rank > 0 else { return [TensorType(.int64, [])] }
       guard let size = type.shape[axis].fixed else { throw node.error("compares the rows of the batch") }
       guard size > 0 else { throw node.error("looks for a place among none") }
       return [TensorType(.int64, shape(type.shape, without: [axis], keeping: try node.flag("keepdims", true)))]
     } compile: { node throws(ONNXError) in
-      let axis = try node.axis(try node.int("axis", 0), rank: try node.type(0).rank)
+      let axis = try node.axis(try node.int("axis", 0), rank: max(1, try node.type(0).rank))
       let last = try node.flag("select_last_index")
       switch try node.element(0) {
       case .float32: return ArgumentKernel<Float>(axis, isMax: isMax, takesLast: last)
@@ -160,6 +160,6 @@ enum ReductionOperators {
 
   private static func cumulatedAxis(_ node: NodeContext, rank: Int) throws(ONNXError) -> Int {
     guard let axis = try node.constantInts(1), axis.count == 1 else { throw node.error("its axis must be one number") }
-    return try node.axis(axis[0], rank: rank)
+    return try node.axis(axis[0], rank: max(1, rank))
   }
 }
