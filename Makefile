@@ -10,7 +10,7 @@ PACKAGES := g++ pkg-config librdkafka-dev libprotobuf-c-dev libsimdjson-dev libn
 # Other people's clients, for the tests of the broker and of the endpoint; the libraries whose models are imported, for the tests of parity.
 TEST_CLIENTS := confluent-kafka==2.16.1 kafka-python==3.0.12 'tritonclient[grpc,http]==2.73.0' \
   grpcio==1.85.1 grpcio-health-checking==1.81.1 grpcio-reflection==1.81.1 grpcio-tools==1.81.1 \
-  lightgbm==4.7.0 xgboost-cpu==3.2.0 numpy==2.4.6 scikit-learn==1.9.1 \
+  lightgbm==4.7.0 xgboost-cpu==3.2.0 numpy==2.4.6 pandas==3.1.1 scikit-learn==1.9.1 \
   onnx==1.23.2 onnxruntime==1.32.0 skl2onnx==1.20.0 onnxmltools==1.16.0
 # The programs that figures are compared with (docs/measurements.md).
 PEERS := vowpalwabbit==9.11.9 numpy pandas scikit-learn

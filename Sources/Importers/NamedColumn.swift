@@ -5,14 +5,16 @@ struct NamedColumn: Equatable {
   var feature: Int
   var names: [CategoryName]
 
+  /// For messages.
+  func title(_ featureNames: [String]) -> String { feature < featureNames.count ? "\"\(featureNames[feature])\"" : "\(feature)" }
+
   /// What can be served. What cannot is left out with a note: such a feature takes codes.
   static func usable(_ columns: [NamedColumn], featureCount: Int, featureNames: [String], notes: inout [String]) -> [ColumnCategories] {
     var usable: [ColumnCategories] = []
     var count = 0
     var bytes = 0
     for column in columns.sorted(by: { $0.feature < $1.feature }) {
-      let name = column.feature < featureNames.count ? "\"\(featureNames[column.feature])\"" : "\(column.feature)"
-      func leftOut(_ why: String) { notes.append("names of categories of feature \(name) are left out: \(why): send codes") }
+      func leftOut(_ why: String) { notes.append("names of categories of feature \(column.title(featureNames)) are left out: \(why): send codes") }
       guard column.feature < featureCount, usable.last?.column != column.feature else {
         leftOut("the model has \(featureCount) features, each once")
         continue

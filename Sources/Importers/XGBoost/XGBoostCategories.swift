@@ -21,6 +21,21 @@ enum XGBoostCategories {
     return all
   }
 
+  /// The columns whose names are as they were. Before 3.4, XGBoost wrote lengths in letters where it meant bytes (dmlc/xgboost#12371): with a
+  /// name that is not all ASCII, those behind it in the column are shifted and the last ones cut, and nothing says which.
+  static func whole(_ columns: [NamedColumn], version: [Int], featureNames: [String], notes: inout [String]) -> [NamedColumn] {
+    guard version.count < 2 || (version[0], version[1]) < (3, 4) else { return columns }
+    return columns.filter { column in
+      let isWhole = column.names.allSatisfy { if case .text(let text) = $0 { text.utf8.allSatisfy { $0 < 0x80 } } else { true } }
+      if !isWhole {
+        notes.append(
+          "names of categories of feature \(column.title(featureNames)) are left out: XGBoost before 3.4 cuts names that are not all ASCII: send codes, "
+            + "or train with names of ASCII or a newer XGBoost")
+      }
+      return isWhole
+    }
+  }
+
   /// Texts are offsets into bytes; integers stand for themselves.
   private static func column<Cursor: DocumentCursor>(_ cursor: inout Cursor) throws(ImportError) -> [CategoryName] {
     var offsets: [Int32]?

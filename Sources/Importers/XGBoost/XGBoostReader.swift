@@ -114,7 +114,8 @@ struct XGBoostReader<Cursor: DocumentCursor> {
       ensemble.baseScores = margins.map(Double.init)
       ensemble.link = objective.link
       ensemble.featureNames = featureNames
-      let categories = NamedColumn.usable(booster.categories, featureCount: featureCount, featureNames: featureNames, notes: &notes)
+      let named = XGBoostCategories.whole(booster.categories, version: version, featureNames: featureNames, notes: &notes)
+      let categories = NamedColumn.usable(named, featureCount: featureCount, featureNames: featureNames, notes: &notes)
       return ImportedModel(
         body: .trees(ensemble), outputs: outputs, featureCount: featureCount, featureNames: featureNames, categories: categories,
         tool: "XGBoost", toolVersion: toolVersion, objective: objectiveName, notes: notes)
