@@ -154,6 +154,31 @@ private let noPython: Comment = "no .build/venv: `make test` installs the client
     #expect(served.metadata.properties["columns.input"] == "a,b" && served.metadata.properties["family"] == "trees")
   }
 
+  @Test func namesOfCategoriesAreTakenAndPublished() throws {
+    let folder = BundleFolder()
+    try BundleModels.trees(folder.file("texts.millrace"), name: "texts", version: 1, names: [.text("no"), .text("yes")])
+    try BundleModels.trees(folder.file("numbers.millrace"), name: "numbers", version: 1, names: [.integer(10), .integer(20)])
+    let serving = BundleServing(
+      ModelSource(path: folder.file("texts.millrace"), reloadMilliseconds: nil), ModelSource(path: folder.file("numbers.millrace"), reloadMilliseconds: nil))
+    defer { serving.store.stop() }
+    let batch = InferenceBatch(catalog: serving.catalog)
+    func asked(_ model: String, _ input: InferRequestBytes.Input) throws -> [Float] {
+      let answer = try ask(batch, Bytes(model: model, inputs: [input]))
+      return try #require(answer.tensors, "\(answer.message)").floats("output")
+    }
+    // Missing goes with what is not above 0.5.
+    #expect(try asked("texts", .init(name: "a", datatype: "BYTES", shape: [3, 1], raw: Bytes.rawTexts(["no", "yes", "never seen"]))) == [1, 2, 1])
+    #expect(try asked("texts", Bytes.floats("a", [0, 1])) == [1, 2], "codes")
+    #expect(try asked("numbers", Bytes.floats("a", [10, 20, 1])) == [1, 2, 1], "names")
+    #expect(try asked("numbers", .init(name: "a", datatype: "INT64", shape: [2, 1], raw: Bytes.little(Int64(20)) + Bytes.little(Int64(1)))) == [2, 1])
+    #expect(try asked("numbers", .init(name: "a", datatype: "BYTES", shape: [2, 1], raw: Bytes.rawTexts(["20", "10"]))) == [2, 1])
+    #expect(try asked("numbers", Bytes.floats("input", [0, 9, 1, 9], columns: 2)) == [1, 2], "codes")
+    let refused = try ask(batch, Bytes(model: "texts", inputs: [.init(name: "b", datatype: "BYTES", shape: [1, 1], raw: Bytes.rawTexts(["no"]))]))
+    #expect(refused.code == .invalidArgument && refused.message.contains("\"b\""), "\(refused.message)")
+    let properties = try serving.catalog.find(name: "texts").metadata.properties
+    #expect(properties["categories.input"] == "a" && properties["columns.input"] == "a,b")
+  }
+
   /// Eight versions take over one after another while three threads ask: each answer is one version's, versions never go back, none fails.
   @Test func reloadUnderLoad() throws {
     let folder = BundleFolder()

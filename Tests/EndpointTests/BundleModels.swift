@@ -14,13 +14,17 @@ import Telemetry
 /// Models from bundles for tests: their answers to rows of zeros are their versions.
 enum BundleModels {
   /// A forest of one tree over `a` and `b`: version + 1 where a > 0.5, else the version; missing goes with the latter.
-  static func trees(_ path: String, name: String = "fraud", version: Int, labels: [String] = []) throws {
+  ///
+  /// `names`: of the categories of `a`.
+  static func trees(_ path: String, name: String = "fraud", version: Int, labels: [String] = [], names: [CategoryName] = []) throws {
     let node = TreeEnsemble.Node(
       feature: 0, comparison: .lessOrEqual, missing: .notANumber, defaultLeft: true, threshold: 0.5, left: ~0, right: ~1)
     let ensemble = TreeEnsemble(
       featureCount: 2, outputCount: 1, nodes: [node], leafValues: [Double(version), Double(version + 1)],
       trees: [.init(nodeStart: 0, nodeCount: 1, leafStart: 0, leafCount: 2, output: 0)], featureNames: ["a", "b"])
-    let model = try TreeModel(ensemble: ensemble)
+    let categories = names.isEmpty ? [] : [ColumnCategories(column: 0, names: try CategoryNames(names))]
+    let model = try TreeModel(
+      ensemble: ensemble, inputs: [InputTensor(name: "input", shape: [2], columns: ["a", "b"], absent: .nan, categories: categories)])
     let writer = BundleWriter(manifest: BundleManifest(name: name, version: version, family: "trees", outputs: model.outputs, labels: labels))
     model.write(into: writer)
     _ = try writer.write(to: path)

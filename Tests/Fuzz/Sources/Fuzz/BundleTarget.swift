@@ -36,8 +36,38 @@ private func open(_ bytes: UnsafeRawBufferPointer) {
       batch.endRow()
     }
     model.makeScorer(rowsMax: 2).score(batch)
+    if let serving = try? model.servingSpecification(name: "fuzz", version: 1) { ask(serving) }
   } catch {
     check(!"\(error)".isEmpty, "a refusal without words")
+  }
+}
+
+/// Every name of a category has its code, in the place of its column.
+private func ask(_ serving: ModelSpecification) {
+  let bytes = serving.canonicalBytes
+  check((try? ModelSpecification(canonicalBytes: bytes))?.canonicalBytes == bytes, "another specification after it was read back")
+  let assembler = FeatureAssembler(specification: serving)
+  let batch = RowBatch(rowCapacity: 1, entryCapacity: 1, denseRowBytes: serving.denseRowBytes, hasFields: false)
+  for (index, feature) in serving.features.enumerated() {
+    guard let place = feature.tensor, place.count <= 256 else { continue }
+    for column in place.categories {
+      for (code, name) in column.names.names.enumerated() {
+        assembler.begin()
+        for element in 0..<place.count {
+          guard element == column.column, case .text(let text) = name else {
+            assembler.null(index)
+            continue
+          }
+          check(column.names.code(text) == code, "a name with another code")
+          _ = Array(text.utf8).withUnsafeBytes { assembler.categorical(index, $0) }
+        }
+        batch.removeAll()
+        guard case .text = name, assembler.finish(into: batch), let dense = batch.dense else { continue }
+        let at = dense + place.offset + column.column * place.element.bytes
+        let found = place.element == .float32 ? Double(at.load(as: Float.self)) : at.load(as: Double.self)
+        check(found == Double(code), "a row with another code")
+      }
+    }
   }
 }
 
@@ -72,13 +102,22 @@ extension Seeds {
       return try writer.encoded()
     }
     let linear = try LinearModel(weights: [0.5, -1, 0.25], biases: [0.125], link: .sigmoid, featureNames: ["a", "b", "c"])
-    let trees = try TreeModel(ensemble: TreeEnsemble(
+    let ensemble = TreeEnsemble(
       featureCount: 2, outputCount: 1,
       nodes: [
         .init(feature: 0, comparison: .lessOrEqual, missing: .notANumber, defaultLeft: true, threshold: 0.5, left: -1, right: 1),
         .init(feature: 1, comparison: .member, missing: .nothing, defaultLeft: false, threshold: 0, categoryStart: 0, categoryWords: 1, left: -2, right: -3),
       ],
-      categoryBits: [5], leafValues: [0.1, -0.2, 0.3], trees: [.init(nodeStart: 0, nodeCount: 2, leafStart: 0, leafCount: 3, output: 0)], link: .sigmoid))
-    return try [encoded(linear.write), encoded(trees.write)]
+      categoryBits: [5], leafValues: [0.1, -0.2, 0.3], trees: [.init(nodeStart: 0, nodeCount: 2, leafStart: 0, leafCount: 3, output: 0)], link: .sigmoid)
+    let trees = try TreeModel(ensemble: ensemble)
+    let named = try TreeModel(ensemble: ensemble, inputs: [
+      InputTensor(
+        name: "input", shape: [2], columns: ["age", "carrier"], absent: .nan,
+        categories: [
+          ColumnCategories(column: 0, names: CategoryNames([.integer(3), .number(2.5), .boolean(true)])),
+          ColumnCategories(column: 1, names: CategoryNames([.text("AA"), .text("B6"), .text("Ünï")])),
+        ])
+    ])
+    return try [encoded(linear.write), encoded(trees.write), encoded(named.write)]
   }
 }

@@ -16,7 +16,12 @@ private func events(_ contentType: StaticString) -> (UnsafeRawBufferPointer) -> 
   let again = EventDecoder(specification: specification)
   let copy = RowBatch()
   let header = UnsafeRawBufferPointer(start: contentType.utf8Start, count: contentType.utf8CodeUnitCount)
+  let dense = EventDecoder(specification: Seeds.named)
+  let denseRows = RowBatch(rowCapacity: 1, entryCapacity: 1, denseRowBytes: Seeds.named.denseRowBytes, hasFields: false)
   return { input in
+    denseRows.removeAll()
+    let asked = dense.decode(input, contentType: header, into: denseRows)
+    check(asked.rowCount == denseRows.rowCount && (asked.ok || denseRows.rowCount == 0), "dense rows and their count")
     for named in [header, nil] as [UnsafeRawBufferPointer?] {
       batch.removeAll()
       let event = decoder.decode(input, contentType: named, into: batch)

@@ -220,7 +220,17 @@ enum Seeds {
       name: "flights", version: 3, family: .linear(loss: .poisson),
       features: [.categorical("a", lowercase: true, valuesMax: 4), .categorical("b"), .numeric("c")], crosses: [Cross(["a", "b"])]),
     ModelSpecification(name: "n", version: 1, family: .count, features: [], crosses: []),
+    named,
   ]
+
+  /// Of a model from a file, with names of categories.
+  static let named = ModelSpecification(
+    name: "named", version: 1, family: .loaded,
+    features: [.tensor("input", TensorPlace(
+      shape: [5], offset: 0, columns: ["carrier", "flight", "tags", "temp", "wind"], absent: .nan,
+      categories: [[CategoryName.text("AA"), .text("Ünï")], [.integer(5), .number(39.2), .boolean(true)]].enumerated().compactMap { column, names in
+        (try? CategoryNames(names)).map { ColumnCategories(column: column, names: $0) }
+      }))])
 
   private static let settings = [
     """
