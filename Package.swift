@@ -141,7 +141,7 @@ let package = Package(
     tests("LoadTest", ["LoadTest", "MillraceClient", "RPC", "Kafka", "EmbeddedBroker", "Model", "Events", "Settings", "Telemetry", logging]),
     tests("Demo", ["Demo", "Kafka", "EmbeddedBroker", "Events", "Model", "Telemetry", logging]),
     tests(
-      "CommandLine", ["millrace", "MillraceClient", "CKernels", "Serving", "Learning", "UpdateLog", "Kafka", "Events", "Model", "ChildProcesses"],
+      "CommandLine", ["millrace", "MillraceClient", "Kernels", "CKernels", "Serving", "Learning", "UpdateLog", "Kafka", "Events", "Model", "ChildProcesses"],
       exclude: ["Clients"]),
     // What tests share: counting allocations, by functions that stand before the C library's.
     .target(name: "CAllocationCount", path: "Tests/Support/CAllocationCount"),

@@ -1,4 +1,6 @@
 import ArgumentParser
+import Foundation
+import Kernels
 
 @main
 struct Millrace: AsyncParsableCommand {
@@ -26,4 +28,24 @@ struct Millrace: AsyncParsableCommand {
       RunCommand.self, DemoCommand.self, ProduceCommand.self, TailCommand.self, PredictCommand.self, TopicsCommand.self, BrokerCommand.self,
       ModelCommand.self, LoadTestCommand.self, BenchCommand.self,
     ])
+  /// Parses the command line and runs what it asks for; help, the version and wrong usage are answered in any environment.
+  static func main() async {
+    do {
+      var command = try await asyncParseAsRoot()
+      if !(command is Self), type(of: command).configuration.commandName != "help" { try refuseUnknownInstructionSet() }
+      if var command = command as? any AsyncParsableCommand { try await command.run() } else { try command.run() }
+    } catch {
+      exit(withError: error)
+    }
+  }
+
+  /// Whoever sets `MILLRACE_ISA` compares instruction sets, or rules one out: to go on with another one would answer a different question.
+  private static func refuseUnknownInstructionSet() throws {
+    do throws(InstructionSetError) {
+      try InstructionSet.check(environment: ProcessInfo.processInfo.environment["MILLRACE_ISA"])
+    } catch {
+      report("\(error)")
+      throw ExitCode.dataError
+    }
+  }
 }

@@ -1,6 +1,7 @@
 import Events
 import Foundation
 import Kafka
+import Kernels
 import Testing
 
 /// What users, neighbours and disks do wrong, one after the other, to the whole process: it says what is
@@ -57,6 +58,33 @@ import Testing
     let result = try MillraceProcess.run(arguments, seconds: 30)
     #expect(result.status == 64, "\(result.output)\(result.errors)")
     #expect(result.errors.contains("Usage:"))
+  }
+
+  /// Sets of the other kind of processor and names of nothing are refused by whatever would run, and nothing runs.
+  @Test(arguments: ["neon", "avx2", "avx1024", "AVX2", " "], [["bench", "kernels", "limits"], ["run", "--config", "none.yaml"], ["model", "bench", "none"]])
+  func anInstructionSetThatIsNotThereIsRefused(name: String, command: [String]) throws {
+    let supported = InstructionSet.supported.map { "\($0)" }
+    guard !supported.contains(name) else { return }
+    let result = try MillraceProcess.run(command, environment: ["MILLRACE_ISA": name], seconds: 30)
+    #expect(result.status == 65, "\(result.output)\(result.errors)")
+    #expect(result.output.isEmpty)
+    #expect(result.errors.contains("MILLRACE_ISA is \"\(name)\""), "\(result.errors)")
+    #expect(result.errors.contains("This machine has \(supported.joined(separator: ", "));"), "\(result.errors)")
+    let isOfAnother = InstructionSet.allCases.contains { "\($0)" == name }
+    #expect(result.errors.contains(isOfAnother ? "this processor lacks" : "no name of an instruction set"), "\(result.errors)")
+  }
+
+  @Test func instructionSetsThatAreThereAreTaken() throws {
+    for set in InstructionSet.supported {
+      let result = try MillraceProcess.run(["bench", "kernels", "limits"], environment: ["MILLRACE_ISA": "\(set)"], seconds: 60)
+      #expect(result.status == 0 && result.output.contains("\(set)"), "\(result.output)\(result.errors)")
+    }
+    // Empty is as not set, and help is for everybody.
+    for (value, arguments) in [("", ["bench", "kernels", "limits"]), ("avx1024", ["--version"]), ("avx1024", ["run", "--help"]), ("avx1024", ["help", "run"]), ("avx1024", [])] {
+      let result = try MillraceProcess.run(arguments, environment: ["MILLRACE_ISA": value], seconds: 60)
+      #expect(result.status == 0, "\(arguments): \(result.output)\(result.errors)")
+    }
+    #expect(try MillraceProcess.run(["fly"], environment: ["MILLRACE_ISA": "avx1024"], seconds: 30).status == 64)
   }
 
   @Test func noBrokerIsSaidWithWhatToDo() throws {

@@ -72,10 +72,14 @@ final class MillraceProcess: @unchecked Sendable {
   }
 
   /// Runs a command to its end. A command still running after `seconds` is killed and that is an error.
-  static func run(_ arguments: [String], input: String? = nil, folder: URL? = nil, seconds: Double = 120) throws -> Result {
+  /// - Parameter environment: variables besides those of the tests.
+  static func run(
+    _ arguments: [String], input: String? = nil, folder: URL? = nil, environment: [String: String] = [:], seconds: Double = 120
+  ) throws -> Result {
     let process = Process()
     process.executableURL = binary
     process.arguments = arguments
+    process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
     if let folder { process.currentDirectoryURL = folder }
     let scratch = FileManager.default.temporaryDirectory.appendingPathComponent("millrace-\(UUID().uuidString)")
     try FileManager.default.createDirectory(at: scratch, withIntermediateDirectories: true)

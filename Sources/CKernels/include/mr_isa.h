@@ -13,7 +13,8 @@ enum {
   MR_ISA_AVX512 = 3
 };
 
-/// The set in force. At first the best that the processor has, or the one that MILLRACE_ISA names (scalar, neon, avx2, avx512) if it has that.
+/// The set in force. At first the best that the processor has, or the one that MILLRACE_ISA names (scalar, neon, avx2, avx512) if it has that:
+/// another name changes nothing here, and commands refuse to start with it.
 int mr_isa(void);
 /// Tests force each. Returns what is in force afterwards: asking for one that the processor lacks changes nothing. Kernels ask each time
 /// they are called; packed weights remember the set that they were packed for.
