@@ -50,9 +50,10 @@ public final class EvaluationRows {
     rowCount += rows
   }
 
-  /// A record as topics have it (JSON, protobuf or a V2 request); its outcome, when it has one, is the label. `place` names it in errors.
-  public func append(event payload: UnsafeRawBufferPointer, place: String) throws(EvaluationError) {
-    let event = decoder.decode(payload, contentType: nil, into: room())
+  /// A record as topics have it (JSON, protobuf or a V2 request, as `contentType` says, or found from the bytes); its outcome, when it has
+  /// one, is the label. `place` names it in errors.
+  public func append(event payload: UnsafeRawBufferPointer, contentType: UnsafeRawBufferPointer? = nil, place: String) throws(EvaluationError) {
+    let event = decoder.decode(payload, contentType: contentType, into: room())
     guard event.ok else {
       let problem = decoder.problem()
       throw EvaluationError(place: place, reason: problem.field.isEmpty ? problem.message : "\(problem.field): \(problem.message)")

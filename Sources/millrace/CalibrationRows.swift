@@ -47,7 +47,7 @@ enum CalibrationRows {
           batch.forEach { message in
             guard rows.rowCount < rowsMax, let value = message.value else { return }
             do throws(EvaluationError) {
-              try rows.append(event: value, place: "\(topic)/\(message.partition)@\(message.offset)")
+              try rows.append(event: value, contentType: message.header("content-type"), place: "\(topic)/\(message.partition)@\(message.offset)")
             } catch { refused.append(error) }
           }
         }

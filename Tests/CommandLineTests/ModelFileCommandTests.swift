@@ -191,7 +191,7 @@ import Testing
   }
 
   /// Weights of a factorization machine over 16 rows, as PyTorch's users save them.
-  private func safetensors(_ folder: ScratchFolder) throws {
+  static func safetensors(_ folder: ScratchFolder) throws {
     let (rows, factors) = (16, 4)
     let values = (0..<(rows * (1 + factors) + 1)).map { Float(($0 * 37) % 101) / 101 - 0.5 }
     let ends = [rows * 4, rows * (1 + factors) * 4, (rows * (1 + factors) + 1) * 4]
@@ -210,7 +210,7 @@ import Testing
 
   @Test func aBoundThatIsBrokenRefusesTheQuantizedModel() throws {
     let folder = try folder()
-    try safetensors(folder)
+    try Self.safetensors(folder)
     let unspecified = try run(folder, "import", "clicks.safetensors")
     #expect(unspecified.status == 1 && unspecified.errors.contains("--specification"), "\(unspecified.errors)")
     let imported = try run(folder, "import", "clicks.safetensors", "--specification", "clicks.yaml")
