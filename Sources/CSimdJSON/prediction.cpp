@@ -1,5 +1,7 @@
 #include "parser.h"
 
+#include <limits>
+
 namespace {
 using simdjson::dom::element;
 using simdjson::dom::element_type;
@@ -17,9 +19,18 @@ mr_status read_integer(const element &value, std::string_view name, int64_t &int
   return MR_STATUS_OK;
 }
 
+/// A number, or `null`: what is not finite has no text in JSON.
+bool read_number(const element &value, double &number) {
+  if (value.is_null()) {
+    number = std::numeric_limits<double>::quiet_NaN();
+    return true;
+  }
+  return value.get(number) == simdjson::SUCCESS;
+}
+
 mr_status add_score(const element &value, mr_json_prediction *to, mr_problem *problem) {
   double score;
-  if (value.get(score) != simdjson::SUCCESS) return fail(problem, MR_STATUS_WRONG_TYPE, "score", "must be a number");
+  if (!read_number(value, score)) return fail(problem, MR_STATUS_WRONG_TYPE, "score", "must be a number");
   if (to->score_count >= to->scores_max) return fail(problem, MR_STATUS_TOO_MANY_VALUES, "score", "more scores than the bound");
   to->scores[to->score_count++] = float(score);
   return MR_STATUS_OK;
@@ -44,6 +55,43 @@ mr_status read_position(const element &value, mr_json_prediction *to, mr_problem
     mr_status status = read_integer(each, "position", to->position[to->position_count], problem);
     if (status != MR_STATUS_OK) return status;
     to->position_count++;
+  }
+  return MR_STATUS_OK;
+}
+
+/// Numbers or texts, in lists as deep as the parser allows.
+mr_status add_elements(const element &value, mr_json_prediction *to, mr_json_output &output, mr_problem *problem) {
+  simdjson::dom::array list;
+  if (value.get(list) == simdjson::SUCCESS) {
+    for (element each : list) {
+      mr_status status = add_elements(each, to, output, problem);
+      if (status != MR_STATUS_OK) return status;
+    }
+    return MR_STATUS_OK;
+  }
+  if (to->value_count + to->text_count >= to->elements_max)
+    return fail(problem, MR_STATUS_TOO_MANY_VALUES, "outputs", "more elements than the bound");
+  std::string_view text;
+  double number;
+  if (value.get(text) == simdjson::SUCCESS && output.value_count == 0) {
+    to->texts[to->text_count++] = {text.data(), text.size()};
+    output.text_count++;
+  } else if (read_number(value, number) && output.text_count == 0) {
+    to->values[to->value_count++] = number;
+    output.value_count++;
+  } else return fail(problem, MR_STATUS_WRONG_TYPE, "outputs", "an output must hold numbers or texts");
+  return MR_STATUS_OK;
+}
+
+mr_status read_outputs(const element &value, mr_json_prediction *to, mr_problem *problem) {
+  simdjson::dom::object outputs;
+  if (value.get(outputs) != simdjson::SUCCESS) return fail(problem, MR_STATUS_WRONG_TYPE, "outputs", "must be an object");
+  for (auto member : outputs) {
+    if (to->output_count >= to->outputs_max) return fail(problem, MR_STATUS_TOO_MANY_VALUES, "outputs", "more outputs than the bound");
+    mr_json_output &output = to->outputs[to->output_count++];
+    output = {{member.key.data(), member.key.size()}, to->value_count, 0, to->text_count, 0};
+    mr_status status = add_elements(member.value, to, output, problem);
+    if (status != MR_STATUS_OK) return status;
   }
   return MR_STATUS_OK;
 }
@@ -79,6 +127,7 @@ extern "C" mr_status mr_json_prediction_read(mr_json_parser *parser, const char 
     else if (name == "from") status = read_integer(value, name, to->from, problem);
     else if (name == "to") status = read_integer(value, name, to->to, problem);
     else if (name == "score") status = read_scores(value, to, problem);
+    else if (name == "outputs") status = read_outputs(value, to, problem);
     else if (name == "position") status = read_position(value, to, problem);
     else if (name == "labels_through") {
       to->has_labels_through = true;

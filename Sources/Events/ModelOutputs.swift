@@ -147,32 +147,7 @@ public final class ModelOutputs {
 
   private func number(_ tensors: [UnsafeMutableRawPointer], _ index: Int, _ element: Int) -> Double {
     let bytes = elements[index].bytes
-    let at = UnsafeRawPointer(tensors[index]) + element * bytes
-    switch elements[index] {
-    case .float32: return Double(at.load(as: Float.self))
-    case .float64: return at.load(as: Double.self)
-    case .int64, .text: return Double(at.load(as: Int64.self))
-    case .int32: return Double(at.load(as: Int32.self))
-    case .int16: return Double(at.load(as: Int16.self))
-    case .int8: return Double(at.load(as: Int8.self))
-    case .uint64: return Double(at.load(as: UInt64.self))
-    case .uint32: return Double(at.load(as: UInt32.self))
-    case .uint16: return Double(at.load(as: UInt16.self))
-    case .uint8: return Double(at.load(as: UInt8.self))
-    case .boolean: return at.load(as: UInt8.self) != 0 ? 1 : 0
-    case .bfloat16: return Double(Float(bitPattern: UInt32(at.load(as: UInt16.self)) << 16))
-    case .float16: return Double(Self.half(at.load(as: UInt16.self)))
-    }
-  }
-
-  private static func half(_ bits: UInt16) -> Float {
-    let sign = UInt32(bits & 0x8000) << 16
-    let exponent = UInt32(bits >> 10 & 0x1F)
-    let fraction = UInt32(bits & 0x3FF)
-    if exponent == 0x1F { return Float(bitPattern: sign | 0x7F80_0000 | fraction << 13) }
-    if exponent != 0 { return Float(bitPattern: sign | (exponent + 112) << 23 | fraction << 13) }
-    let value = Float(fraction) * 0x1p-24
-    return sign == 0 ? value : -value
+    return elements[index].number(UnsafeRawBufferPointer(start: tensors[index] + element * bytes, count: bytes), at: 0)
   }
 }
 

@@ -1,6 +1,7 @@
 // Hot: the load test and the demo read every prediction. No allocation, existential or String in the steady state.
 import CMessages
 import CSimdJSON
+import Model
 
 /// Reads records of the predictions topic in any form. Owned by one thread.
 public final class PredictionReader {
@@ -13,6 +14,9 @@ public final class PredictionReader {
   private let json: OpaquePointer?
   private let scores: UnsafeMutablePointer<Float>
   private let position: UnsafeMutablePointer<Int64>
+  private let outputs = PredictionOutputs()
+  /// Of each output of a V2 answer: what its elements are, and where they lie.
+  private let tensors: UnsafeMutablePointer<(element: TensorElement?, raw: UnsafeRawBufferPointer)>
   @exclusivity(unchecked) private var noted = NotedProblem()
 
   public init(payloadBytesMax: Int = 1 << 20) {
@@ -21,17 +25,20 @@ public final class PredictionReader {
     scores.initialize(repeating: 0, count: Self.rowsMax)
     position = .allocate(capacity: Self.shardsMax)
     position.initialize(repeating: 0, count: Self.shardsMax)
+    tensors = .allocate(capacity: PredictionOutputs.outputsMax)
   }
 
   deinit {
     mr_json_parser_destroy(json)
     scores.deallocate()
     position.deallocate()
+    tensors.deallocate()
   }
 
   /// Reads the record into `prediction`; false leaves the reason in `problem()`.
   public func read(_ record: UnsafeRawBufferPointer, contentType: UnsafeRawBufferPointer? = nil) -> Bool {
     prediction = PredictionView()
+    outputs.removeAll()
     guard record.count > 0 else { return note(.init(.emptyPayload, "the record has no value")) }
     let (named, known) = EventForm.named(contentType)
     guard known else { return note(.init(.unknownContentType, field: "content-type", "the content-type is none that can be read")) }
@@ -54,6 +61,7 @@ public final class PredictionReader {
   /// reason in `problem()`. Its scores are the first output, which must be FP32.
   public func readAnswer(_ response: UnsafeRawBufferPointer) -> Bool {
     prediction = PredictionView()
+    outputs.removeAll()
     prediction.form = .v2
     return readV2(response)
   }
@@ -76,6 +84,11 @@ public final class PredictionReader {
     read.scores_max = UInt32(Self.rowsMax)
     read.position = position
     read.position_max = UInt32(Self.shardsMax)
+    read.outputs = outputs.found
+    read.outputs_max = UInt32(PredictionOutputs.outputsMax)
+    read.values = outputs.values
+    read.texts = outputs.texts
+    read.elements_max = UInt32(PredictionOutputs.elementsMax)
     var problem = mr_problem()
     let text = record.baseAddress?.assumingMemoryBound(to: CChar.self)
     let status = mr_json_prediction_read(json, text, record.count, &read, &problem)
@@ -88,6 +101,9 @@ public final class PredictionReader {
     prediction.from = read.from
     prediction.to = read.to
     prediction.scores = .init(start: scores, count: Int(read.score_count))
+    prediction.rows = max(1, Int(read.score_count))
+    outputs.take(read)
+    prediction.outputs = outputs.all
     prediction.position = .init(start: position, count: Int(read.position_count))
     prediction.labelsThroughMilliseconds = read.has_labels_through ? read.labels_through : .min
     prediction.errorReason = .init(start: read.error_reason, count: Int(read.error_reason_length))
@@ -131,14 +147,39 @@ public final class PredictionReader {
       case (11, 2):
         prediction.kind = .gap
         prediction.gapReason = reader.slice
-      case (1...11, _):
+      case (12, 2):
+        guard readOutput(reader.slice) else { return false }
+      case (1...12, _):
         return note(.init(.invalidProtobuf, "a field of the prediction has another wire type than its declaration"))
       default: break
       }
     }
     guard reader.status == MR_STATUS_OK else { return broken(reader.status, .invalidProtobuf) }
     prediction.position = .init(start: position, count: positionCount)
+    prediction.rows = max(1, prediction.scores.count)
+    prediction.outputs = outputs.all
     return true
+  }
+
+  /// A `PredictionOutput`. Its name may come behind its elements.
+  private func readOutput(_ message: UnsafeRawBufferPointer) -> Bool {
+    var name = UnsafeRawBufferPointer(start: nil, count: 0)
+    var names = WireReader(message)
+    while names.next() { if names.number == 1, names.isSlice { name = names.slice } }
+    guard names.status == MR_STATUS_OK else { return note(.init(.invalidProtobuf, field: "outputs", "broken")) }
+    guard outputs.begin(name) else { return note(.init(.tooManyValues, field: "outputs", "more outputs than the bound")) }
+    var fields = WireReader(message)
+    var isRead = true
+    while isRead, fields.next() {
+      switch (fields.number, fields.field.wire_type) {
+      case (2, 2): isRead = outputs.add(.float64, raw: fields.slice)
+      case (2, 1): isRead = outputs.add(fields.double)
+      case (3, 2): isRead = outputs.add(fields.slice)
+      default: break
+      }
+    }
+    outputs.end()
+    return isRead || note(.init(.tooManyValues, field: "outputs", "not whole numbers of 8 bytes, or more elements than the bound"))
   }
 
   private func readV2(_ record: UnsafeRawBufferPointer) -> Bool {
@@ -160,9 +201,13 @@ public final class PredictionReader {
         guard readParameter(reader.slice) else { return false }
       case (5, 2):
         // Its bytes are raw.
-        if outputIndex == 0 { isFirstFloat = readShape(reader.slice) }
+        guard outputIndex < PredictionOutputs.outputsMax else { return tooManyOutputs() }
+        guard readTensor(reader.slice, outputIndex) else { return false }
+        if outputIndex == 0 { isFirstFloat = tensors[0].element == .float32 }
         outputIndex += 1
       case (6, 2):
+        guard rawIndex < PredictionOutputs.outputsMax else { return tooManyOutputs() }
+        tensors[rawIndex].raw = reader.slice
         if rawIndex == 0, isFirstFloat {
           guard copyScores(reader.slice) else { return false }
         }
@@ -171,37 +216,58 @@ public final class PredictionReader {
       default: break
       }
     }
-    return reader.status == MR_STATUS_OK ? true : broken(reader.status, .invalidV2)
+    guard reader.status == MR_STATUS_OK else { return broken(reader.status, .invalidV2) }
+    return readOutputs(min(outputIndex, rawIndex))
   }
 
-  /// Columns of the first output: its shape is [rows, columns]. False when its elements are no floats, so that they are no scores.
-  private func readShape(_ tensor: UnsafeRawBufferPointer) -> Bool {
+  private func tooManyOutputs() -> Bool { note(.init(.tooManyValues, field: "outputs", "more outputs than the bound")) }
+
+  /// The elements of tensors that are named and have raw contents, unless the score says it all.
+  private func readOutputs(_ count: Int) -> Bool {
+    if count == 0 || (count == 1 && prediction.columns == 1 && tensors[0].element != .text) { return true }
+    for index in 0..<count {
+      guard let element = tensors[index].element else { continue }
+      outputs.choose(index)
+      guard outputs.add(element, raw: tensors[index].raw) else {
+        return note(.init(.invalidV2, field: "outputs", "contents that are cut off, or more elements than the bound"))
+      }
+      outputs.end()
+    }
+    prediction.outputs = outputs.all
+    return true
+  }
+
+  /// Name, kind and, of the first output, the shape of a tensor: [rows, columns].
+  private func readTensor(_ tensor: UnsafeRawBufferPointer, _ index: Int) -> Bool {
     var fields = WireReader(tensor)
-    var isFloat = true
-    var dimensions = 0
-    var columns: Int64 = 1
+    var name = UnsafeRawBufferPointer(start: nil, count: 0)
+    var element: TensorElement? = .float32
+    var shape = TensorShape()
     while fields.next() {
-      if fields.number == 2, fields.isSlice { isFloat = fields.slice.equals("fp32") }
-      guard fields.number == 3 else { continue }
-      if fields.isVarint {
-        if dimensions > 0 { columns = columns.multipliedReportingOverflow(by: fields.int64).partialValue }
-        dimensions += 1
-      } else if fields.isSlice {
+      switch (fields.number, fields.field.wire_type) {
+      case (1, 2): name = fields.slice
+      case (2, 2): element = TensorElement(datatype: fields.slice)
+      case (3, 0): shape.add(fields.int64)
+      case (3, 2):
         var size: UInt64 = 0
         var shift: UInt64 = 0
         for byte in fields.slice {
           if shift < 64 { size |= UInt64(byte & 0x7F) << shift }
           shift += 7
           guard byte < 0x80 else { continue }
-          if dimensions > 0 { columns = columns.multipliedReportingOverflow(by: Int64(bitPattern: size)).partialValue }
-          dimensions += 1
+          shape.add(Int64(bitPattern: size))
           size = 0
           shift = 0
         }
+      default: break
       }
     }
-    prediction.columns = columns
-    return isFloat
+    if index == 0 {
+      prediction.columns = shape.columns
+      prediction.rows = Int(clamping: max(1, shape.rows))
+    }
+    tensors[index].element = element
+    return outputs.begin(name)
   }
 
   private func readParameter(_ entry: UnsafeRawBufferPointer) -> Bool {
@@ -306,5 +372,17 @@ public final class PredictionReader {
   private func note(_ problem: NotedProblem) -> Bool {
     noted = problem
     return false
+  }
+}
+
+/// [rows, columns …]
+private struct TensorShape {
+  private var dimensions = 0
+  private(set) var rows: Int64 = 1
+  private(set) var columns: Int64 = 1
+
+  mutating func add(_ size: Int64) {
+    if dimensions > 0 { columns = columns.multipliedReportingOverflow(by: size).partialValue } else { rows = size }
+    dimensions += 1
   }
 }

@@ -42,6 +42,7 @@ extension PredictionView {
       output.appendDecimal(score)
     }
     if scores.count != 1 { output.append(byte: UInt8(ascii: "]")) }
+    if !outputs.isEmpty { writeOutputs(into: output) }
     output.append(",\"position\":[")
     for (i, offset) in position.enumerated() {
       if i > 0 { output.append(byte: UInt8(ascii: ",")) }
@@ -52,5 +53,29 @@ extension PredictionView {
       output.append(",\"labels_through\":")
       output.appendDecimal(labelsThroughMilliseconds)
     }
+  }
+
+  /// As the model's answers have them: a value for one element of one row, a list for several, a list of these for several rows.
+  private func writeOutputs(into output: OutputBuffer) {
+    output.append(",\"outputs\":{")
+    for (index, each) in outputs.enumerated() {
+      if index > 0 { output.append(byte: UInt8(ascii: ",")) }
+      output.appendJSON(each.name)
+      output.append(byte: UInt8(ascii: ":"))
+      let isWhole = each.count % rows == 0
+      let width = isWhole ? each.count / rows : each.count
+      if rows > 1, isWhole { output.append(byte: UInt8(ascii: "[")) }
+      for row in 0..<(isWhole ? rows : 1) {
+        if row > 0 { output.append(byte: UInt8(ascii: ",")) }
+        if width != 1 { output.append(byte: UInt8(ascii: "[")) }
+        for element in row * width..<(row + 1) * width {
+          if element > row * width { output.append(byte: UInt8(ascii: ",")) }
+          if each.isText { output.appendJSON(each.text(element)) } else { output.appendDecimal(each.values[element]) }
+        }
+        if width != 1 { output.append(byte: UInt8(ascii: "]")) }
+      }
+      if rows > 1, isWhole { output.append(byte: UInt8(ascii: "]")) }
+    }
+    output.append(byte: UInt8(ascii: "}"))
   }
 }

@@ -14,6 +14,10 @@ public struct PredictionView {
   public var to: Int64 = 0
   /// One for each row of the event.
   public var scores = UnsafeBufferPointer<Float>(start: nil, count: 0)
+  /// Rows that it answers.
+  public var rows = 1
+  /// Of a model with more than one number for each row: every output by its name.
+  public var outputs = UnsafeBufferPointer<PredictionOutput>(start: nil, count: 0)
   /// For each shard the update-log offset that the model stood at, at least.
   public var position = UnsafeBufferPointer<Int64>(start: nil, count: 0)
   /// Milliseconds since 1970; `Int64.min` when no label had been learned.

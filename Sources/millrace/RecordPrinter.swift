@@ -81,6 +81,13 @@ struct RecordPrinter {
         if i > 0 { output.append(", ") }
         output.appendDecimal(score)
       }
+      for each in prediction.outputs {
+        output.append("  \(text(each.name)) ")
+        for index in 0..<each.count {
+          if index > 0 { output.append(", ") }
+          if each.isText { output.append(text(each.text(index))) } else { output.appendDecimal(each.values[index]) }
+        }
+      }
       output.append("  position \(prediction.position.map(String.init).joined(separator: ","))")
       if prediction.labelsThroughMilliseconds != .min {
         output.append("  labels through \(EventTime.text(prediction.labelsThroughMilliseconds))")

@@ -208,6 +208,24 @@ import Testing
       let count = steady { if reader.read(output.bytes) { read += 1 } }
       #expect(read == Self.warmUpRounds + Self.rounds, "\(form): \(reader.problem())")
       try hold("events.prediction.read", count)
+      // And of a model with several outputs.
+      let outputs = ModelOutputs([OutputTensor(name: "p", element: .float32, shape: [2]), OutputTensor(name: "label", element: .text, texts: ["high"])])
+      let numbers = UnsafeMutableRawPointer.allocate(byteCount: 8, alignment: 8)
+      let labels = UnsafeMutableRawPointer.allocate(byteCount: 8, alignment: 8)
+      defer {
+        numbers.deallocate()
+        labels.deallocate()
+      }
+      numbers.initializeMemory(as: UInt8.self, repeating: 0, count: 8)
+      labels.initializeMemory(as: UInt8.self, repeating: 0, count: 8)
+      output.removeAll()
+      id.withUnsafeBytes { encoder.outputs(form: form, id: $0, from: 1, to: 2, outputs, [numbers, labels], first: 0, rows: 1, into: output) }
+      var elements = 0
+      let several = steady {
+        if reader.read(output.bytes) { for index in reader.prediction.outputs.indices { elements += reader.prediction.outputs[index].count } }
+      }
+      #expect(elements == 3 * (Self.warmUpRounds + Self.rounds), "\(form): \(reader.problem())")
+      try hold("events.prediction.read", several)
     }
   }
 

@@ -22,7 +22,19 @@ mr_status mr_json_event_read(mr_json_parser *_Nonnull parser, const char *_Nulla
 mr_status mr_json_label_read(mr_json_parser *_Nonnull parser, const char *_Nullable bytes, size_t length,
                              const mr_limits *_Nonnull limits, mr_event *_Nonnull event, mr_problem *_Nonnull problem);
 
-/// A prediction record. Lists are copied into the caller's arrays.
+/// A text of the record.
+typedef struct mr_json_text {
+  const char *_Nullable bytes;
+  size_t length;
+} mr_json_text;
+
+/// One named output of a prediction: a run of its numbers or of its texts.
+typedef struct mr_json_output {
+  mr_json_text name;
+  uint32_t value_start, value_count, text_start, text_count;
+} mr_json_output;
+
+/// A prediction record. Lists are copied into the caller's arrays. Numbers that are `null` are NaN.
 typedef struct mr_json_prediction {
   const char *_Nullable id;
   const char *_Nullable model;
@@ -39,6 +51,10 @@ typedef struct mr_json_prediction {
   uint32_t score_count, scores_max;
   int64_t *_Nullable position;
   uint32_t position_count, position_max;
+  mr_json_output *_Nullable outputs;
+  double *_Nullable values;
+  mr_json_text *_Nullable texts;
+  uint32_t output_count, outputs_max, value_count, text_count, elements_max;
 } mr_json_prediction;
 
 mr_status mr_json_prediction_read(mr_json_parser *_Nonnull parser, const char *_Nullable bytes, size_t length,
