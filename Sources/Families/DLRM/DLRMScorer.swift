@@ -70,13 +70,14 @@ final class DLRMScorer: Scorer {
 
   override func score(_ batch: RowBatch) {
     reserve(rows: batch.rowCount)
+    let fields = fields(of: batch)
     var first = 0
     while first < batch.rowCount {
       let count = min(Self.blockRows, batch.rowCount - first)
       let vectors = vectors.reserve(count * (tables + 1) * width)
       vectors.update(repeating: 0, count: count * (tables + 1) * width)
-      add(vectorFields, slotsPerRow: tables + 1, batch, first, count, shard: 0, of: 1, into: vectors)
-      finishBlock(batch, first, count, vectors)
+      add(fields, to: vectorFields, slotsPerRow: tables + 1, batch, first, count, shard: 0, of: 1, into: vectors)
+      finishBlock(batch, fields, first, count, vectors)
       first += count
     }
     link.apply(scores, rows: batch.rowCount, outputs: outputCount)
@@ -84,11 +85,12 @@ final class DLRMScorer: Scorer {
 
   override func partial(shard: Int, _ batch: RowBatch, into accumulators: UnsafeMutablePointer<Float>) {
     precondition(shard >= 0 && shard < Int(shardCount), "shard \(shard) of \(shardCount)")
+    let fields = fields(of: batch)
     var first = 0
     while first < batch.rowCount {
       let count = min(Self.blockRows, batch.rowCount - first)
       add(
-        accumulatorFields, slotsPerRow: tables, batch, first, count, shard: UInt32(shard), of: shardCount,
+        fields, to: accumulatorFields, slotsPerRow: tables, batch, first, count, shard: UInt32(shard), of: shardCount,
         into: accumulators + first * tables * width)
       first += count
     }
@@ -96,6 +98,7 @@ final class DLRMScorer: Scorer {
 
   override func finish(_ accumulators: UnsafePointer<Float>, _ batch: RowBatch) {
     reserve(rows: batch.rowCount)
+    let fields = fields(of: batch)
     var first = 0
     while first < batch.rowCount {
       let count = min(Self.blockRows, batch.rowCount - first)
@@ -103,18 +106,23 @@ final class DLRMScorer: Scorer {
       for row in 0..<count {
         (vectors + (row * (tables + 1) + 1) * width).update(from: accumulators + (first + row) * tables * width, count: tables * width)
       }
-      finishBlock(batch, first, count, vectors)
+      finishBlock(batch, fields, first, count, vectors)
       first += count
     }
     link.apply(scores, rows: batch.rowCount, outputs: outputCount)
   }
 
+  /// Which feature each entry is of: numbers below the model's count of features are followed, others are dropped where entries are routed.
+  private func fields(of batch: RowBatch) -> UnsafePointer<UInt16> {
+    guard let fields = batch.fields else { preconditionFailure("DLRM takes batches with fields") }
+    return UnsafePointer(fields)
+  }
+
   /// Adds the rows of entries to `slots` of `width` numbers.
   private func add(
-    _ fields: UnsafePointer<mr_embedding_field>, slotsPerRow: Int, _ batch: RowBatch, _ first: Int, _ count: Int, shard: UInt32, of shards: UInt32,
-    into slotted: UnsafeMutablePointer<Float>
+    _ entryFields: UnsafePointer<UInt16>, to fields: UnsafePointer<mr_embedding_field>, slotsPerRow: Int, _ batch: RowBatch, _ first: Int,
+    _ count: Int, shard: UInt32, of shards: UInt32, into slotted: UnsafeMutablePointer<Float>
   ) {
-    guard let entryFields = batch.fields else { preconditionFailure("DLRM takes batches with fields") }
     let start = batch.start(ofRow: first)
     let entries = Int(batch.rowEnds[first + count - 1]) - start
     let rows = rows.reserve(entries)
@@ -128,10 +136,12 @@ final class DLRMScorer: Scorer {
   }
 
   /// From vectors (all but the first of each row) to margins.
-  private func finishBlock(_ batch: RowBatch, _ first: Int, _ count: Int, _ vectors: UnsafeMutablePointer<Float>) {
+  private func finishBlock(
+    _ batch: RowBatch, _ fields: UnsafePointer<UInt16>, _ first: Int, _ count: Int, _ vectors: UnsafeMutablePointer<Float>
+  ) {
     let vectorStride = (tables + 1) * width
     if gathers {
-      let numbers = gather(batch, first, count)
+      let numbers = gather(batch, fields, first, count)
       bottom.run(numbers, xStride: columns, rows: count, into: vectors, yStride: vectorStride, scratch: scratch)
     } else {
       let (dense, stride) = denseRows(batch)
@@ -149,8 +159,7 @@ final class DLRMScorer: Scorer {
     return (UnsafePointer(dense.assumingMemoryBound(to: Float.self)), batch.denseRowBytes / 4)
   }
 
-  private func gather(_ batch: RowBatch, _ first: Int, _ count: Int) -> UnsafePointer<Float> {
-    guard let entryFields = batch.fields else { preconditionFailure("DLRM takes batches with fields") }
+  private func gather(_ batch: RowBatch, _ entryFields: UnsafePointer<UInt16>, _ first: Int, _ count: Int) -> UnsafePointer<Float> {
     let numbers = numbers.reserve(count * columns)
     numbers.update(repeating: 0, count: count * columns)
     if denseCount > 0 {
