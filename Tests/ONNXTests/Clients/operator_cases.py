@@ -494,6 +494,44 @@ def machine_learning(c):
         c.add("TreeEnsembleRegressor", [c.ints(-3, 3, 7, 4, dtype=kind)], n_targets=1, **forest, **forest_leaves(c, forest, 1, "target"), **ml)
 
 
+def support_vectors(c):
+    """SVMs of every kernel function, with votes, with probabilities, and without vectors."""
+    columns = 4
+    for kernel in ("LINEAR", "POLY", "RBF", "SIGMOID"):
+        degree = [2.0, 3.0, 1.0, 4.0][c.opset % 4] if kernel == "POLY" else 3.0
+        for classes in (2, 3, 4):
+            per_class = c.ints(1, 12, classes).tolist()
+            vectors, pairs = sum(per_class), classes * (classes - 1) // 2
+            machine = dict(
+                kernel_type=kernel, kernel_params=[0.3, 0.25, degree], vectors_per_class=per_class, support_vectors=c.floats(vectors * columns, scale=1.0).tolist(),
+                coefficients=c.floats((classes - 1) * vectors, scale=0.5).tolist(), rho=c.floats(pairs, scale=0.3).tolist(), domain="ai.onnx.ml",
+                rtol=1e-4, atol=1e-4 if kernel == "POLY" else 2e-5)
+            labels = dict(classlabels_ints=list(range(7, 7 + classes))) if classes != 3 else dict(classlabels_strings=["a", "b", "c"])
+            sigmoids = dict(prob_a=(-np.abs(c.floats(pairs))).tolist(), prob_b=c.floats(pairs, scale=0.3).tolist())
+            for post in ("NONE", "LOGISTIC", "SOFTMAX", "SOFTMAX_ZERO"):
+                c.add("SVMClassifier", [c.floats(9, columns, scale=1.0)], outputs=2, post_transform=post, **labels, **machine)
+                c.add("SVMClassifier", [c.floats(9, columns, scale=1.0)], outputs=2, post_transform=post, **labels, **sigmoids, **machine)
+            for kind in (np.float64, np.int64, np.int32):
+                c.add("SVMClassifier", [c.ints(-3, 3, 5, columns, dtype=kind)], outputs=2, **labels, **sigmoids, **machine)
+            c.add("SVMClassifier", [c.floats(columns)], outputs=2, **labels, **machine)
+        vectors = int(c.random.integers(1, 40))
+        machine = dict(
+            kernel_type=kernel, kernel_params=[0.3, 0.25, degree], n_supports=vectors, support_vectors=c.floats(vectors * columns, scale=1.0).tolist(),
+            coefficients=c.floats(vectors, scale=0.5).tolist(), rho=c.floats(1, scale=0.3).tolist(), domain="ai.onnx.ml", rtol=1e-4, atol=1e-4 if kernel == "POLY" else 2e-5)
+        c.add("SVMRegressor", [c.floats(9, columns, scale=1.0)], **machine)
+        c.add("SVMRegressor", [c.floats(columns, scale=1.0)], **machine)
+        c.add("SVMRegressor", [c.floats(9, columns, scale=1.0)], one_class=1, **machine)
+    # Linear models: no vectors, whatever kernel is named.
+    for classes in (2, 3):
+        for sign in (False, True):
+            weights = c.floats(classes * columns)
+            linear = dict(coefficients=(np.abs(weights) if sign else weights).tolist(), rho=c.floats(1).tolist(), kernel_type="RBF", kernel_params=[0.5, 0.0, 3.0], domain="ai.onnx.ml")
+            for post in ("NONE", "LOGISTIC", "SOFTMAX"):
+                c.add("SVMClassifier", [c.floats(9, columns)], outputs=2, classlabels_ints=list(range(classes)), post_transform=post, **linear)
+                c.add("SVMClassifier", [c.floats(9, columns)], outputs=2, classlabels_ints=list(range(classes)), prob_a=[-1.0], prob_b=[0.1], post_transform=post, **linear)
+    c.add("SVMRegressor", [c.floats(9, columns)], coefficients=c.floats(columns).tolist(), rho=[0.5], n_supports=0, kernel_params=[0.5, 0.0, 3.0], domain="ai.onnx.ml")
+
+
 def random_forest(c, trees, depth, features, mode, track=False):
     """Complete trees; the nodes of a level stand together, as attributes have them."""
     f = {name: [] for name in ["treeids", "nodeids", "featureids", "values", "modes", "truenodeids", "falsenodeids", "missing_value_tracks_true"]}
@@ -529,7 +567,7 @@ def main():
     cases = Cases(sys.argv[1], seed)
     for opset in OPSETS:
         cases.opset = opset
-        for family in (arithmetic, matrices, movement, reductions, logic, quantized, machine_learning):
+        for family in (arithmetic, matrices, movement, reductions, logic, quantized, machine_learning, support_vectors):
             family(cases)
     cases.writer.close()
     refused = {op: len(which) for op, which in cases.refused.items()}

@@ -68,7 +68,7 @@ from sklearn.preprocessing import (
     RobustScaler,
     StandardScaler,
 )
-from sklearn.svm import LinearSVC
+from sklearn.svm import SVC, SVR, LinearSVC, LinearSVR, NuSVC, NuSVR, OneClassSVM
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from cases import CaseWriter
@@ -124,6 +124,8 @@ class Origins:
             return
         if classifies:
             scores = model.predict_proba(asked) if hasattr(model, "predict_proba") else model.decision_function(asked)
+            if scores.ndim == 1 and isinstance(final, (SVC, NuSVC)):
+                scores = np.stack([scores, -scores], 1)
             if scores.ndim == 1:
                 scores = scores.reshape(-1, 1)
             outputs = [model.predict(asked), scores.astype(np.float32)]
@@ -149,6 +151,18 @@ def scikit_learn(o):
     o.sklearn("elastic net", ElasticNet(alpha=0.1), o.target)
     o.sklearn("linear SVC, 2 classes", LinearSVC(), o.two)
     o.sklearn("linear SVC, 3 classes", LinearSVC(), o.three)
+    for kernel in ("linear", "poly", "rbf", "sigmoid"):
+        o.sklearn(f"SVC, {kernel}, 2 classes", SVC(kernel=kernel), o.two, rtol=1e-4, atol=1e-4)
+        o.sklearn(f"SVC, {kernel}, text labels, votes of pairs", SVC(kernel=kernel, decision_function_shape="ovo"), o.words, rtol=1e-4, atol=1e-4)
+        o.sklearn(f"SVC, {kernel}, 3 classes, a score for each", SVC(kernel=kernel), o.three, rtol=1e-4, atol=1e-4)
+        o.sklearn(f"SVC, {kernel}, 3 classes, probabilities", SVC(kernel=kernel, probability=True, random_state=s), o.three, rtol=1e-4, atol=1e-4)
+        o.sklearn(f"SVR, {kernel}", SVR(kernel=kernel), o.target, rtol=1e-4, atol=1e-4)
+        o.sklearn(f"one class SVM, {kernel}", OneClassSVM(kernel=kernel), o.target, rtol=1e-4, atol=1e-3)
+    o.sklearn("SVC, 2 classes, probabilities, zipmap", SVC(probability=True, random_state=s), o.two, zipmap=True, rtol=1e-4, atol=1e-4)
+    o.sklearn("nu SVC", NuSVC(nu=0.3), o.two, rtol=1e-4, atol=1e-4)
+    o.sklearn("nu SVR", NuSVR(), o.target, rtol=1e-4, atol=1e-4)
+    o.sklearn("linear SVR", LinearSVR(), o.target)
+    o.sklearn("scaler + SVC", make_pipeline(StandardScaler(), SVC()), o.three, rtol=1e-4, atol=1e-4)
     o.sklearn("SGD classifier", SGDClassifier(loss="log_loss", random_state=s), o.three)
     o.sklearn("decision tree", DecisionTreeClassifier(max_depth=5, random_state=s), o.three)
     o.sklearn("decision tree regressor", DecisionTreeRegressor(max_depth=6, random_state=s), o.target)

@@ -6,6 +6,6 @@ enum MachineLearningOperators {
   static let all: [ONNXOperator] =
     [
       scaler, normalizer, imputer, binarizer, oneHotEncoder, featureVectorizer, arrayFeatureExtractor, labelEncoder, categoryMapper, zipMap,
-      linearRegressor, linearClassifier, treeEnsembleRegressor, treeEnsembleClassifier, treeEnsemble,
+      linearRegressor, linearClassifier, svmRegressor, svmClassifier, treeEnsembleRegressor, treeEnsembleClassifier, treeEnsemble,
     ]
 }
