@@ -1,13 +1,11 @@
-// For kernels only: reading rows with NEON.
+// For kernels only: reading rows with NEON, into the vectors of matrix/.
 #pragma once
-#include <arm_neon.h>
-
+#define TARGET
+#include "../matrix/vector_neon.h"
 #include "embedding_internal.h"
 
-#define MR_NEON_INLINE static inline __attribute__((always_inline))
-
-/// 4 values of element `element` (a constant where this is inlined) at `p`; int8: 0...255, not scaled.
-MR_NEON_INLINE float32x4_t mr_load_values4(const int element, const uint8_t *p) {
+/// A vector of values of element `element` (a constant where this is inlined) at `p`; int8: 0...255, not scaled.
+INLINE vf row_load(const int element, const uint8_t *p) {
   if (element == MR_ROWS_FLOAT32) return vreinterpretq_f32_u8(vld1q_u8(p));
   if (element == MR_ROWS_BFLOAT16) return vreinterpretq_f32_u32(vshll_n_u16(vreinterpret_u16_u8(vld1_u8(p)), 16));
   uint32_t four;
@@ -16,15 +14,16 @@ MR_NEON_INLINE float32x4_t mr_load_values4(const int element, const uint8_t *p) 
   return vcvtq_f32_u32(vmovl_u16(vget_low_u16(wide)));
 }
 
-/// The first `count` (below 4) values, then zeros; no byte behind them is touched.
-MR_NEON_INLINE float32x4_t mr_load_some4(const int element, const uint8_t *p, uint32_t count) {
+/// The first `count` values, then zeros; no byte behind them is touched.
+INLINE vf row_load_some(const int element, const uint8_t *p, uint32_t count) {
+  if (count >= LANES) return row_load(element, p);
   uint8_t some[16] = {0};
   memcpy(some, p, (size_t)count * mr_element_bytes(element));
-  return mr_load_values4(element, some);
+  return row_load(element, some);
 }
 
-MR_NEON_INLINE void mr_store_some4(float *p, float32x4_t x, uint32_t count) {
-  float some[4];
-  vst1q_f32(some, x);
-  memcpy(p, some, (size_t)count * 4);
+/// The first `count` lanes, then zeros.
+INLINE vf row_first(vf a, uint32_t count) {
+  static const uint32_t lanes[4] = {0, 1, 2, 3};
+  return vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_f32(a), vcltq_u32(vld1q_u32(lanes), vdupq_n_u32(count))));
 }

@@ -3,10 +3,6 @@
 #include "../embedding/rows_neon.h"
 #include "interaction_internal.h"
 
-MR_NEON_INLINE float32x4_t four(const float *x, uint32_t left) {
-  return left >= 4 ? vld1q_f32(x) : mr_load_some4(MR_ROWS_FLOAT32, (const uint8_t *)x, left);
-}
-
 void mr_dot_neon(const float *x, size_t x_stride, uint32_t vectors, uint32_t width, int32_t batch_rows, float *y, size_t y_stride) {
   for (int32_t r = 0; r < batch_rows; r++) {
     const float *from = x + (size_t)r * x_stride;
@@ -18,22 +14,22 @@ void mr_dot_neon(const float *x, size_t x_stride, uint32_t vectors, uint32_t wid
       uint32_t j = 0;
       for (; j + 4 <= i; j += 4) {
         const float *b = from + (size_t)j * width;
-        float32x4_t s0 = vdupq_n_f32(0), s1 = s0, s2 = s0, s3 = s0;
+        vf s0 = vdupq_n_f32(0), s1 = s0, s2 = s0, s3 = s0;
         for (uint32_t c = 0; c < width; c += 4) {
           const uint32_t left = width - c;
-          const float32x4_t v = four(a + c, left);
-          s0 = vfmaq_f32(s0, v, four(b + c, left));
-          s1 = vfmaq_f32(s1, v, four(b + width + c, left));
-          s2 = vfmaq_f32(s2, v, four(b + 2 * (size_t)width + c, left));
-          s3 = vfmaq_f32(s3, v, four(b + 3 * (size_t)width + c, left));
+          const vf v = vf_load_some(a + c, left);
+          s0 = vfmaq_f32(s0, v, vf_load_some(b + c, left));
+          s1 = vfmaq_f32(s1, v, vf_load_some(b + width + c, left));
+          s2 = vfmaq_f32(s2, v, vf_load_some(b + 2 * (size_t)width + c, left));
+          s3 = vfmaq_f32(s3, v, vf_load_some(b + 3 * (size_t)width + c, left));
         }
         vst1q_f32(to, vpaddq_f32(vpaddq_f32(s0, s1), vpaddq_f32(s2, s3)));
         to += 4;
       }
       for (; j < i; j++) {
         const float *b = from + (size_t)j * width;
-        float32x4_t sum = vdupq_n_f32(0);
-        for (uint32_t c = 0; c < width; c += 4) sum = vfmaq_f32(sum, four(a + c, width - c), four(b + c, width - c));
+        vf sum = vdupq_n_f32(0);
+        for (uint32_t c = 0; c < width; c += 4) sum = vfmaq_f32(sum, vf_load_some(a + c, width - c), vf_load_some(b + c, width - c));
         *to++ = vaddvq_f32(sum);
       }
     }
