@@ -80,6 +80,37 @@ import Testing
     try #require(try JSONSerialization.jsonObject(with: Data(text.utf8)) as? [String: Any], "\(text)")
   }
 
+  @Test func namesOfCategoriesAreShownAndScoredBy() throws {
+    let folder = try ScratchFolder()
+    _ = try folder.write(
+      "model.txt",
+      Self.lightgbm.replacingOccurrences(of: "[0:100] [0:1000]", with: "0:1:2 [0:1000]").replacingOccurrences(of: "threshold=30.5", with: "threshold=0.5")
+        .replacingOccurrences(of: "parameters:\n", with: "parameters:\n[categorical_feature: 0]\n")
+        .replacingOccurrences(of: "pandas_categorical:null", with: #"pandas_categorical:[["x", "y", "\u00e9"]]"#))
+    let imported = try run(folder, "import", "model.txt", "--name", "fraud")
+    #expect(imported.status == 0 && imported.output.contains("categories  3 names in 1 columns"), "\(imported.output)\(imported.errors)")
+    let table = try run(folder, "inspect", "fraud.millrace").output
+    #expect(table.contains("categories of  codes   names") && table.contains(#"age            0 to 2  "x" "y" "é""#), "\(table)")
+    let manifest = try #require(try json(try run(folder, "inspect", "fraud.millrace", "--json").output)["manifest"] as? [String: Any])
+    let input = try #require((manifest["inputs"] as? [[String: Any]])?.first)
+    #expect((input["categories"] as? [[String: Any]])?.first?["names"] as? [String] == ["x", "y", "é"])
+    #expect(manifest["categories"] == nil)
+
+    // x goes left in the first tree, the others go on to income.
+    _ = try folder.write("rows.csv", "age,income\nx,50\né,400\n1,600\nnever seen,600\n")
+    _ = try folder.write("rows.jsonl", ["\"x\",\"income\":50", "\"é\",\"income\":400", "1,\"income\":600", "\"never seen\",\"income\":600"].enumerated()
+      .map { "{\"id\":\"\($0)\",\"features\":{\"age\":\($1)}}" }.joined(separator: "\n"))
+    for data in ["rows.csv", "rows.jsonl"] {
+      let scored = try run(folder, "score", "fraud.millrace", "--data", data)
+      let found = scored.output.split(separator: "\n").dropFirst().compactMap { Double($0) }
+      #expect(found.count == 4, "\(data): \(scored.output)\(scored.errors)")
+      for (score, sum) in zip(found, [-0.5 + 0.125, 0.25 - 0.125, 0.75 - 0.125, -0.5 - 0.125]) { #expect(abs(score - 1 / (1 + exp(-sum))) < 1e-6, "\(data)") }
+    }
+    _ = try folder.write("bad.jsonl", #"{"id":"1","features":{"age":"x","income":"much"}}"#)
+    let refused = try run(folder, "score", "fraud.millrace", "--data", "bad.jsonl")
+    #expect(refused.status == 1 && refused.errors.contains("income: "), "\(refused.errors)")
+  }
+
   @Test func aLightGBMModelIsImportedInspectedVerifiedAndScored() throws {
     let folder = try folder()
     let imported = try run(folder, "import", "model.txt", "--name", "fraud", "--version", "3", "--labels", "canary", "--max-batch-size", "64")
