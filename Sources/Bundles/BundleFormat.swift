@@ -29,7 +29,8 @@ enum BundleFormat {
   static func alignment(ofBytes count: Int) -> Int { count >= largeBytesMin ? largeAlignment : alignment }
   static func aligned(_ offset: Int, to alignment: Int) -> Int { (offset + alignment - 1) & ~(alignment - 1) }
 
-  static func checksum(_ bytes: UnsafeRawBufferPointer) -> UInt32 { mr_crc32c(0, bytes.baseAddress, bytes.count) }
+  /// - Parameter before: the checksum of what stands before `bytes`.
+  static func checksum(_ bytes: UnsafeRawBufferPointer, after before: UInt32 = 0) -> UInt32 { mr_crc32c(before, bytes.baseAddress, bytes.count) }
 
   /// Elements times their size; nil when that is no number of bytes that a file can have.
   static func byteCount(_ element: TensorElement, _ shape: [Int]) -> Int? {

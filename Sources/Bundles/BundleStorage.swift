@@ -1,25 +1,49 @@
+internal import CKernels
 internal import Foundation
 
 /// The bytes of a bundle: mapped, or copied into memory of our own. Immutable; given back when the last holder goes.
 final class BundleStorage: @unchecked Sendable {
   let bytes: UnsafeRawBufferPointer
-  let isMapped: Bool
+  /// Of a mapped file; nil: the bytes are a copy.
+  private let descriptor: Int32?
+  var isMapped: Bool { descriptor != nil }
 
-  private init(_ bytes: UnsafeRawBufferPointer, isMapped: Bool) {
+  private init(_ bytes: UnsafeRawBufferPointer, descriptor: Int32?) {
     self.bytes = bytes
-    self.isMapped = isMapped
+    self.descriptor = descriptor
   }
 
   deinit {
     guard let base = UnsafeMutableRawPointer(mutating: bytes.baseAddress) else { return }
-    if isMapped { munmap(base, bytes.count) } else { base.deallocate() }
+    guard let descriptor else { return base.deallocate() }
+    mr_pages_unmap(base, bytes.count)
+    close(descriptor)
   }
+
+  /// Copies `range`, which lies within the bytes, to `target`, a slice at a time; `each` sees every slice while it is in the processor's
+  /// cache. A mapped file is read as files are: its pages do not become pages of this process.
+  func copy(_ range: Range<Int>, to target: UnsafeMutableRawPointer, each: (UnsafeRawBufferPointer) -> Void) throws(BundleError) {
+    var done = 0
+    while done < range.count {
+      let slice = UnsafeMutableRawBufferPointer(start: target + done, count: min(Self.sliceBytes, range.count - done))
+      if let descriptor {
+        try Self.fill(slice, from: descriptor, offset: range.lowerBound + done)
+      } else {
+        slice.copyMemory(from: UnsafeRawBufferPointer(rebasing: bytes[(range.lowerBound + done)..<(range.lowerBound + done + slice.count)]))
+      }
+      each(UnsafeRawBufferPointer(slice))
+      done += slice.count
+    }
+  }
+
+  /// Fits a core's own cache.
+  private static let sliceBytes = 1 << 18
 
   /// Aligned to a page, so that sections are as aligned as in the file.
   convenience init(copying source: UnsafeRawBufferPointer) {
     let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: max(1, source.count), alignment: BundleFormat.largeAlignment)
     memory.copyMemory(from: source)
-    self.init(UnsafeRawBufferPointer(start: memory.baseAddress, count: source.count), isMapped: false)
+    self.init(UnsafeRawBufferPointer(start: memory.baseAddress, count: source.count), descriptor: nil)
   }
 
   /// - Parameter mappedBytesMin: smaller files are copied.
@@ -27,7 +51,8 @@ final class BundleStorage: @unchecked Sendable {
     // Without O_NONBLOCK the open of a pipe would wait for a writer.
     let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
     guard descriptor >= 0 else { throw Self.failure("cannot be opened") }
-    defer { close(descriptor) }
+    var isKept = false
+    defer { if !isKept { close(descriptor) } }
     var status = stat()
     guard fstat(descriptor, &status) == 0 else { throw Self.failure("cannot be read") }
     guard status.st_mode & S_IFMT == S_IFREG else { throw BundleError(place: "file", reason: "this is no regular file") }
@@ -36,23 +61,24 @@ final class BundleStorage: @unchecked Sendable {
     guard count > 0 else { throw BundleError(place: "file", reason: "it is empty") }
     if count >= mappedBytesMin {
       guard let base = mmap(nil, count, PROT_READ, MAP_PRIVATE, descriptor, 0), base != MAP_FAILED else { throw Self.failure("cannot be mapped") }
-      self.init(UnsafeRawBufferPointer(start: base, count: count), isMapped: true)
+      isKept = true
+      self.init(UnsafeRawBufferPointer(start: base, count: count), descriptor: descriptor)
     } else {
       let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: count, alignment: BundleFormat.largeAlignment)
       do {
-        try Self.fill(memory, from: descriptor)
+        try Self.fill(memory, from: descriptor, offset: 0)
       } catch {
         memory.deallocate()
         throw error
       }
-      self.init(UnsafeRawBufferPointer(memory), isMapped: false)
+      self.init(UnsafeRawBufferPointer(memory), descriptor: nil)
     }
   }
 
-  private static func fill(_ memory: UnsafeMutableRawBufferPointer, from descriptor: Int32) throws(BundleError) {
+  private static func fill(_ memory: UnsafeMutableRawBufferPointer, from descriptor: Int32, offset: Int) throws(BundleError) {
     var done = 0
     while done < memory.count {
-      let got = pread(descriptor, memory.baseAddress.map { $0 + done }, memory.count - done, off_t(done))
+      let got = pread(descriptor, memory.baseAddress.map { $0 + done }, memory.count - done, off_t(offset + done))
       if got < 0 {
         if errno == EINTR { continue }
         throw failure("cannot be read")

@@ -92,8 +92,8 @@ public final class BundleWriter {
     let directory = BundleDirectory.encode(sections)
     let header = BundleHeader(
       fileBytes: end, manifestOffset: BundleFormat.headerBytes, manifestBytes: text.count, directoryOffset: directoryOffset,
-      sectionCount: sections.count, manifestChecksum: text.withUnsafeBytes(BundleFormat.checksum),
-      directoryChecksum: directory.withUnsafeBytes(BundleFormat.checksum))
+      sectionCount: sections.count, manifestChecksum: text.withUnsafeBytes({ BundleFormat.checksum($0) }),
+      directoryChecksum: directory.withUnsafeBytes({ BundleFormat.checksum($0) }))
     var head = [UInt8](repeating: 0, count: BundleFormat.headerBytes)
     head.withUnsafeMutableBytes { bytes in if let base = bytes.baseAddress { header.write(to: base) } }
     head += text

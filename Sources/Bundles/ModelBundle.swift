@@ -1,4 +1,5 @@
 public import Model
+internal import Synchronization
 
 /// A model's file: read-only, immutable, its sections borrowed as long as it lives. Any thread.
 ///
@@ -12,7 +13,9 @@ public final class ModelBundle: @unchecked Sendable {
   public enum Verification: Sendable {
     /// Checksums of header, manifest and directory, and where sections lie.
     case headers
-    /// Those of all sections too: the whole file is read, at the speed of `mr_crc32c`.
+    /// Those of each section too, before its bytes are first handed out: what is used is read once. `verify()` looks at the rest.
+    case asRead
+    /// Those of all sections at once: the whole file is read, at the speed of `mr_crc32c`.
     case everything
   }
 
@@ -34,6 +37,9 @@ public final class ModelBundle: @unchecked Sendable {
   private let manifestEnd: Int
   private let directoryEnd: Int
   private let indices: [String: Int]
+  private let verifiesAsRead: Bool
+  /// By section: whether its checksum is known to hold.
+  private let isVerified: Mutex<[Bool]>
 
   /// - Throws: with place and reason; `place` begins with the path.
   public static func open(
@@ -45,7 +51,8 @@ public final class ModelBundle: @unchecked Sendable {
       case .mapped: 0
       case .copied: Int.max
       }
-      let bundle = try ModelBundle(storage: BundleStorage(path: path, mappedBytesMin: mappedBytesMin), path: path)
+      let storage = try BundleStorage(path: path, mappedBytesMin: mappedBytesMin)
+      let bundle = try ModelBundle(storage: storage, path: path, verifiesAsRead: verifying == .asRead)
       if verifying == .everything { try bundle.verify() }
       return bundle
     } catch {
@@ -55,12 +62,12 @@ public final class ModelBundle: @unchecked Sendable {
 
   /// A bundle in memory, copied from `bytes`; `name` stands for its path.
   public static func read(_ bytes: UnsafeRawBufferPointer, name: String = "memory", verifying: Verification = .headers) throws(BundleError) -> ModelBundle {
-    let bundle = try ModelBundle(storage: BundleStorage(copying: bytes), path: name)
+    let bundle = try ModelBundle(storage: BundleStorage(copying: bytes), path: name, verifiesAsRead: verifying == .asRead)
     if verifying == .everything { try bundle.verify() }
     return bundle
   }
 
-  private init(storage: BundleStorage, path: String) throws(BundleError) {
+  private init(storage: BundleStorage, path: String, verifiesAsRead: Bool) throws(BundleError) {
     let bytes = storage.bytes
     let header = try BundleHeader(UnsafeRawBufferPointer(rebasing: bytes.prefix(BundleFormat.headerBytes)))
     guard header.fileBytes == UInt64(bytes.count) else {
@@ -92,6 +99,8 @@ public final class ModelBundle: @unchecked Sendable {
     self.path = path
     self.manifestEnd = manifestEnd
     self.directoryEnd = directoryEnd
+    self.verifiesAsRead = verifiesAsRead
+    isVerified = Mutex(Array(repeating: false, count: sections.count))
     indices = Dictionary(sections.enumerated().map { ($1.name, $0) }, uniquingKeysWith: { first, _ in first })
   }
 
@@ -116,13 +125,36 @@ public final class ModelBundle: @unchecked Sendable {
 
   public func contains(_ name: String) -> Bool { indices[name] != nil }
 
-  public func section(_ name: String) throws(BundleError) -> BundleSection {
+  public func section(_ name: String) throws(BundleError) -> BundleSection { sections[try index(name)] }
+
+  private func index(_ name: String) throws(BundleError) -> Int {
     guard let index = indices[name] else { throw BundleError(place: "section \"\(name)\"", reason: "there is none") }
-    return sections[index]
+    return index
   }
 
   /// The section's bytes: aligned to 64, or to 4,096 when there are 64 KiB or more. Borrowed as long as the bundle lives.
-  public func bytes(_ name: String) throws(BundleError) -> UnsafeRawBufferPointer { bytes(of: try section(name)) }
+  public func bytes(_ name: String) throws(BundleError) -> UnsafeRawBufferPointer {
+    let index = try index(name)
+    if verifiesAsRead { try verify(section: index) }
+    return bytes(of: sections[index])
+  }
+
+  /// Copies the section to `target`, which has room for it, and checks the checksum on the way: for what shall live elsewhere than in the
+  /// file's mapping. When it throws, `target` holds anything.
+  public func copy(_ name: String, to target: UnsafeMutableRawBufferPointer) throws(BundleError) {
+    let index = try index(name)
+    let section = sections[index]
+    guard let start = target.baseAddress, target.count >= section.byteCount else {
+      precondition(target.count >= section.byteCount, "\(target.count) bytes for a section of \(section.byteCount)")
+      return
+    }
+    let isDue = verifiesAsRead && !isVerified.withLock { $0[index] }
+    var checksum: UInt32 = 0
+    try storage.copy(section.offset..<(section.offset + section.byteCount), to: start) { slice in
+      if isDue { checksum = BundleFormat.checksum(slice, after: checksum) }
+    }
+    if isDue { try settle(index, checksum) }
+  }
 
   private func bytes(of section: BundleSection) -> UnsafeRawBufferPointer {
     UnsafeRawBufferPointer(rebasing: storage.bytes[section.offset..<(section.offset + section.byteCount)])
@@ -146,24 +178,39 @@ public final class ModelBundle: @unchecked Sendable {
   public func tensor<T: BitwiseCopyable>(
     _ name: String, of type: T.Type, element: TensorElement, shape: [Int]
   ) throws(BundleError) -> UnsafeBufferPointer<T> {
+    try require(name, element: element, shape: shape)
+    return try array(name, of: type)
+  }
+
+  /// Throws when there is no section of this name, element and shape.
+  public func require(_ name: String, element: TensorElement, shape: [Int]) throws(BundleError) {
     let section = try section(name)
     guard section.element == element, section.shape == shape else {
       throw BundleError(place: "section \"\(name)\"", reason: "\(section.element.datatype) \(section.shape) where \(element.datatype) \(shape) is due")
     }
-    return try array(name, of: type)
   }
 
-  /// Reads the whole file: checksums of all sections, and zeros between the parts.
+  /// Reads what was not verified yet, at first the whole file: checksums of all sections, and zeros between the parts.
   public func verify() throws(BundleError) {
     try zeros(manifestEnd, BundleFormat.aligned(manifestEnd, to: BundleFormat.alignment))
     var end = directoryEnd
-    for section in sections {
+    for (index, section) in sections.enumerated() {
       try zeros(end, section.offset)
-      guard BundleFormat.checksum(bytes(of: section)) == section.checksum else {
-        throw BundleError(place: "section \"\(section.name)\"", reason: "the checksum does not hold: the file is damaged")
-      }
+      try verify(section: index)
       end = section.offset + section.byteCount
     }
+  }
+
+  private func verify(section index: Int) throws(BundleError) {
+    guard !isVerified.withLock({ $0[index] }) else { return }
+    try settle(index, BundleFormat.checksum(bytes(of: sections[index])))
+  }
+
+  private func settle(_ index: Int, _ checksum: UInt32) throws(BundleError) {
+    guard checksum == sections[index].checksum else {
+      throw BundleError(place: "section \"\(sections[index].name)\"", reason: "the checksum does not hold: the file is damaged")
+    }
+    isVerified.withLock { $0[index] = true }
   }
 
   private func zeros(_ start: Int, _ end: Int) throws(BundleError) {

@@ -18,13 +18,18 @@ extension EmbeddingTable {
     guard let rowBytes = rowBytes(precision: precision, width: width, headWidth: headWidth) else {
       throw BundleError(place: "section \"\(name)\"", reason: "rows of \(width) numbers: at most \(widthMax), and \(headWidthMax) in the head")
     }
-    let bytes = UnsafeRawBufferPointer(try bundle.tensor(name, of: UInt8.self, element: .uint8, shape: [rowCount, rowBytes]))
-    let table = switch residence {
-    case .hugePages: EmbeddingTable(copying: bytes, rowCount: rowCount, precision: precision, width: width, headWidth: headWidth)
+    try bundle.require(name, element: .uint8, shape: [rowCount, rowBytes])
+    let table: EmbeddingTable?
+    switch residence {
+    case .hugePages:
+      table = EmbeddingTable(rowCount: rowCount, precision: precision, width: width, headWidth: headWidth)
+      try table?.fill { (rows) throws(BundleError) in try bundle.copy(name, to: rows) }
     case .mapped:
-      EmbeddingTable(borrowing: bytes, owner: bundle, rowCount: rowCount, precision: precision, width: width, headWidth: headWidth)
+      table = EmbeddingTable(
+        borrowing: try bundle.bytes(name), owner: bundle, rowCount: rowCount, precision: precision, width: width, headWidth: headWidth)
     }
-    guard let table else { throw BundleError(place: "section \"\(name)\"", reason: "there is no memory for its \(bytes.count) bytes") }
+    // Bounded: a section of these bytes is in the file.
+    guard let table else { throw BundleError(place: "section \"\(name)\"", reason: "there is no memory for its \(rowCount * rowBytes) bytes") }
     return table
   }
 

@@ -89,13 +89,6 @@ public final class EmbeddingTable: @unchecked Sendable {
       head: UInt32(headWidth), row_bytes: UInt32(row))
   }
 
-  /// Rows copied into huge pages. Nil as above.
-  public convenience init?(copying bytes: UnsafeRawBufferPointer, rowCount: Int, precision: RowPrecision, width: Int, headWidth: Int = 0) {
-    guard Self.byteCount(rowCount: rowCount, precision: precision, width: width, headWidth: headWidth) == bytes.count else { return nil }
-    self.init(rowCount: rowCount, precision: precision, width: width, headWidth: headWidth)
-    if let from = bytes.baseAddress { pages?.copyMemory(from: from, byteCount: bytes.count) }
-  }
-
   deinit {
     if let pages { mr_pages_free(pages, max(1, byteCount)) }
   }
@@ -104,6 +97,12 @@ public final class EmbeddingTable: @unchecked Sendable {
   public var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: c.rows, count: byteCount) }
 
   // MARK: Filling, while no one else reads
+
+  /// Lets `body` write all rows of a table that owns them, as they lie in memory.
+  public func fill<Failure>(_ body: (UnsafeMutableRawBufferPointer) throws(Failure) -> Void) throws(Failure) {
+    guard let pages else { preconditionFailure("a borrowed table cannot be changed") }
+    try body(UnsafeMutableRawBufferPointer(start: pages, count: byteCount))
+  }
 
   /// Sets row `row` of a table that owns its rows: `headWidth` and `width` numbers.
   public func setRow(_ row: Int, head: UnsafePointer<Float>? = nil, values: UnsafePointer<Float>) {

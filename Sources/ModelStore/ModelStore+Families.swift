@@ -3,9 +3,21 @@ public import Families
 internal import ONNX
 
 extension ModelStore {
-  /// The model in a bundle. One case for each family; nothing else knows which there are.
-  /// - Throws: `BundleError`, with the place in the file, or what else the family has against it.
-  public static func load(_ bundle: ModelBundle) throws -> LoadedModel {
+  /// The model in a bundle.
+  /// - Throws: `BundleError`, with the path and the place in the file, or what else the family has against it.
+  public static func load(_ bundle: ModelBundle) throws -> LoadedModel { try naming(bundle) { try family(of: bundle) } }
+
+  /// What `body` finds wrong with the bundle, with its path.
+  static func naming<Value>(_ bundle: ModelBundle, _ body: () throws -> Value) throws -> Value {
+    do {
+      return try body()
+    } catch let error as BundleError {
+      throw BundleError(place: "\(bundle.path): \(error.place)", reason: error.reason)
+    }
+  }
+
+  /// One case for each family; nothing else knows which there are.
+  private static func family(of bundle: ModelBundle) throws -> LoadedModel {
     switch bundle.manifest.family {
     case "fm": return try FactorizationModel(bundle: bundle)
     case "dlrm": return try DLRMModel(bundle: bundle)
@@ -14,7 +26,7 @@ extension ModelStore {
     case "trees": return try TreeModel(bundle: bundle)
     default:
       throw BundleError(
-        place: "\(bundle.path): manifest.family",
+        place: "manifest.family",
         reason: "this build has no family \"\(bundle.manifest.family)\": update millrace, or import the model again")
     }
   }

@@ -49,6 +49,8 @@ public final class ModelStore: @unchecked Sendable {
   // Of the store's thread.
   private var places: [StorePlace]
   private var retired: [LoadedVersion] = []
+  /// Nil while the models of the start are loaded: nobody is to be given way to.
+  private var background: BackgroundThread?
 
   /// - Parameters:
   ///   - scorersWarm: scorers made and warmed for each version: one for each thread that will score.
@@ -123,13 +125,13 @@ public final class ModelStore: @unchecked Sendable {
 
   /// How often versions that are on their way out are looked at.
   private static let retiredNanoseconds: Int64 = 20_000_000
-  private static let niceness: Int32 = 10
 
   private func run(started: DispatchSemaphore) {
-    // Of this thread alone: 0 is whoever calls.
-    _ = setpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0, Self.niceness)
+    let thread = BackgroundThread()
     for index in places.indices { refresh(index, isForced: true) }
     publish()
+    // From here on requests are answered beside.
+    background = thread
     started.signal()
     while true {
       let (wishes, isStopping) = state.withLock { state in
@@ -181,9 +183,14 @@ public final class ModelStore: @unchecked Sendable {
     guard !retired.isEmpty else { return }
     for index in retired.indices.reversed() where isKnownUniquelyReferenced(&retired[index]) {
       logger.info("model version gone", metadata: ["model": "\(retired[index].name)", "version": "\(retired[index].version)"])
-      retired.remove(at: index)
+      yielding { _ = retired.remove(at: index) }
     }
     metrics.retired(retired.count)
+  }
+
+  private func yielding<Value>(_ body: () throws -> Value) rethrows -> Value {
+    guard let background else { return try body() }
+    return try background.yielding(body)
   }
 
   /// Looks at the files of a source and loads what is new.
@@ -206,7 +213,7 @@ public final class ModelStore: @unchecked Sendable {
       changed = true
       let began = MonotonicClock.nanoseconds()
       do {
-        let version = try load(file, index)
+        let version = try yielding { try load(file, index) }
         places[index].take(version, file, retiring: &retired)
         let taken = MonotonicClock.nanoseconds() - began
         metrics.loaded(version.name, seconds: taken)
@@ -228,13 +235,16 @@ public final class ModelStore: @unchecked Sendable {
 
   private func load(_ file: ModelFolder.File, _ index: Int) throws -> LoadedVersion {
     let place = places[index]
-    let bundle = try ModelBundle.open(path: file.path, verifying: .everything)
+    let bundle = try ModelBundle.open(path: file.path, verifying: .asRead)
     let name = place.source.name ?? (place.isNamed ? place.name : bundle.manifest.name)
     guard !reservedNames.contains(name), !places.enumerated().contains(where: { $0.offset != index && $0.element.name == name && $0.element.isNamed }) else {
       throw BundleError(place: file.path, reason: "the name \"\(name)\" is another model's: give this one a name of its own in the configuration")
     }
+    let model = try Self.load(bundle)
+    // Sections that this build has no use for belong to the file all the same: it is whole, or it is refused.
+    try Self.naming(bundle) { try bundle.verify() }
     let version = try LoadedVersion(
-      bundle: bundle, model: Self.load(bundle), name: name, version: file.version == 0 ? bundle.manifest.version : file.version,
+      bundle: bundle, model: model, name: name, version: file.version == 0 ? bundle.manifest.version : file.version,
       maxBatchSize: place.source.maxBatchSize)
     if place.source.warms {
       let rows = RowBatch(for: version.specification, rowCapacity: RecentRows.rowsMax)

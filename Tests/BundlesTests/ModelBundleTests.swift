@@ -34,6 +34,51 @@ import Testing
     #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path) == ["small.millrace"], "no temporary file stays")
   }
 
+  /// Copied in slices or handed out, whole or damaged, mapped or not: the checksum of a section stands before its first use.
+  @Test(arguments: [ModelBundle.Residence.mapped, .copied]) func sectionsAreVerifiedAsTheyAreRead(_ residence: ModelBundle.Residence) throws {
+    let folder = try TemporaryFolder()
+    let path = folder.file("m.millrace")
+    let values = (0..<1_000_003).map { UInt8(truncatingIfNeeded: $0 &* 2_654_435_761 >> 7) }
+    let writer = SmallBundle.writer()
+    writer.add("huge", element: .uint8, shape: [values.count], values)
+    try writer.write(to: path)
+    func copy(_ bundle: ModelBundle) throws -> [UInt8] {
+      var copy = [UInt8](repeating: 0, count: values.count)
+      try copy.withUnsafeMutableBytes { try bundle.copy("huge", to: $0) }
+      return copy
+    }
+    let whole = try ModelBundle.open(path: path, verifying: .asRead, residence: residence)
+    #expect(try copy(whole) == values && copy(whole) == values)
+    #expect(try Array(whole.bytes("huge")) == values)
+    try whole.verify()
+
+    var bytes = try #require(FileManager.default.contents(atPath: path))
+    bytes[bytes.count - 500_000] ^= 1
+    let damaged = folder.file("damaged.millrace")
+    try bytes.write(to: URL(fileURLWithPath: damaged))
+    let refusal = BundleError(place: "section \"huge\"", reason: "the checksum does not hold: the file is damaged")
+    let bundle = try ModelBundle.open(path: damaged, verifying: .asRead, residence: residence)
+    #expect(try Array(bundle.bytes("large/ü")) == SmallBundle.large, "another section is whole")
+    #expect(throws: refusal) { try copy(bundle) }
+    #expect(throws: refusal) { try bundle.bytes("huge") }
+    #expect(throws: refusal) { try bundle.array("huge", of: UInt8.self) }
+    #expect(throws: refusal) { try bundle.verify() }
+    #expect(try copy(ModelBundle.open(path: damaged, residence: residence)) != values, "who asks for no checksums gets what is there")
+  }
+
+  @Test func aFileCutOffWhileItIsCopiedIsAnError() throws {
+    let folder = try TemporaryFolder()
+    let path = folder.file("m.millrace")
+    let writer = SmallBundle.writer()
+    writer.add("huge", element: .uint8, shape: [600_000], [UInt8](repeating: 7, count: 600_000))
+    try writer.write(to: path)
+    let bundle = try ModelBundle.open(path: path, verifying: .asRead, residence: .mapped)
+    #expect(truncate(path, 400_000) == 0)
+    var copy = [UInt8](repeating: 0, count: 600_000)
+    let error = #expect(throws: BundleError.self) { try copy.withUnsafeMutableBytes { try bundle.copy("huge", to: $0) } }
+    #expect(error?.reason.contains("became shorter") == true)
+  }
+
   @Test func theBytesInMemoryAreTheFile() throws {
     let folder = try TemporaryFolder()
     let path = folder.file("small.millrace")

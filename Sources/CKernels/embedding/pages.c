@@ -6,6 +6,8 @@
 #include "embedding_internal.h"
 
 #define HUGE_PAGE ((size_t)2 << 20)
+/// What is given back at once.
+#define SLICE ((size_t)8 << 20)
 
 static size_t rounded(size_t bytes) { return (bytes + HUGE_PAGE - 1) & ~(HUGE_PAGE - 1); }
 
@@ -26,5 +28,15 @@ void *mr_pages_allocate(size_t bytes) {
 }
 
 void mr_pages_free(void *pages, size_t bytes) {
-  if (pages) munmap(pages, rounded(bytes));
+  if (pages) mr_pages_unmap(pages, rounded(bytes));
+}
+
+void mr_pages_unmap(void *mapping, size_t bytes) {
+#if defined(MADV_DONTNEED)
+  for (size_t done = 0; done < bytes; done += SLICE) {
+    const size_t left = bytes - done;
+    (void)madvise((uint8_t *)mapping + done, left < SLICE ? left : SLICE, MADV_DONTNEED);
+  }
+#endif
+  munmap(mapping, bytes);
 }

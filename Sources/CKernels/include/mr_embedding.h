@@ -91,3 +91,5 @@ size_t mr_embedding_route_shared(uint32_t table_rows, uint64_t skipped, const ui
 /// `bytes` is 0. Freed with the same size.
 void *mr_pages_allocate(size_t bytes);
 void mr_pages_free(void *pages, size_t bytes);
+/// munmap of any mapping, in slices: while pages of one large piece are given back, no other thread of the process can map memory.
+void mr_pages_unmap(void *mapping, size_t bytes);
