@@ -120,7 +120,7 @@ let package = Package(
     tests("Families", ["Families", "Bundles", "Model", "Kernels", "CKernels", "AllocationThresholds"]),
     tests("ONNX", ["ONNX", "Families", "Bundles", "Model", "Kernels", "ChildProcesses", "AllocationThresholds"], exclude: ["Clients"]),
     tests("Importers", ["Importers", "ONNX", "Families", "Bundles", "Model", "Kernels", "ChildProcesses"], exclude: ["Clients"]),
-    tests("ModelStore", ["ModelStore", "Importers", "ONNX", "Families", "Bundles", "Model", "Telemetry", logging]),
+    tests("ModelStore", ["ModelStore", "Importers", "ONNX", "Families", "Bundles", "Kernels", "Model", "Telemetry", logging]),
     tests("Events", ["Events", "Model", "CMessages", "CSimdJSON", "AllocationThresholds"]),
     tests("UpdateLog", ["UpdateLog", "Model", "Kernels", "AllocationThresholds"]),
     tests("Quantization", ["Quantization", "Importers", "ONNX", "Families", "Bundles", "Events", "Model", "Kernels"]),

@@ -36,8 +36,8 @@ final class BundleStorage: @unchecked Sendable {
     }
   }
 
-  /// Fits a core's own cache.
-  private static let sliceBytes = 1 << 18
+  /// Some microseconds of the kernel's copying, within which most kernels let nobody else on the processor; and in a core's own cache.
+  private static let sliceBytes = 1 << 15
 
   /// Aligned to a page, so that sections are as aligned as in the file.
   convenience init(copying source: UnsafeRawBufferPointer) {

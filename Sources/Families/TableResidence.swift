@@ -1,11 +1,12 @@
 internal import Bundles
-internal import Kernels
+public import Kernels
 internal import Model
 
 /// Where the rows of embedding tables live.
 public enum TableResidence: Sendable {
-  /// Copied into memory of huge pages: fewest misses of the address translation, loading reads the whole table.
-  case hugePages
+  /// Copied into memory of huge pages, from the pool if there is one: fewest misses of the address translation, loading reads the whole
+  /// table.
+  case hugePages(PagePool? = nil)
   /// In the bundle's mapping: nothing is read before it is needed, the page cache is shared between processes, look-ups are slower.
   case mapped
 }
@@ -21,8 +22,8 @@ extension EmbeddingTable {
     try bundle.require(name, element: .uint8, shape: [rowCount, rowBytes])
     let table: EmbeddingTable?
     switch residence {
-    case .hugePages:
-      table = EmbeddingTable(rowCount: rowCount, precision: precision, width: width, headWidth: headWidth)
+    case .hugePages(let pool):
+      table = EmbeddingTable(rowCount: rowCount, precision: precision, width: width, headWidth: headWidth, pool: pool)
       try table?.fill { (rows) throws(BundleError) in try bundle.copy(name, to: rows) }
     case .mapped:
       table = EmbeddingTable(

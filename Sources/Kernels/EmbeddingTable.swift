@@ -38,6 +38,7 @@ public final class EmbeddingTable: @unchecked Sendable {
   public let c: mr_embedding
   /// Nil when the rows are borrowed.
   private let pages: UnsafeMutableRawPointer?
+  private let pool: PagePool?
   private let owner: AnyObject?
 
   /// Bytes from one row to the next; nil for a width or a head beyond the bounds.
@@ -53,11 +54,13 @@ public final class EmbeddingTable: @unchecked Sendable {
   }
 
   /// Rows of zeros, in huge pages where the system has them. Nil beyond the bounds, and when memory is out.
-  public init?(rowCount: Int, precision: RowPrecision, width: Int, headWidth: Int = 0) {
+  /// - Parameter pool: where the memory comes from and goes to, when there is one; then rows hold anything until they are filled.
+  public init?(rowCount: Int, precision: RowPrecision, width: Int, headWidth: Int = 0, pool: PagePool? = nil) {
     guard let row = Self.rowBytes(precision: precision, width: width, headWidth: headWidth),
       let bytes = Self.byteCount(rowCount: rowCount, precision: precision, width: width, headWidth: headWidth),
-      let pages = mr_pages_allocate(max(1, bytes))
+      let pages = pool.map({ $0.take(byteCount: max(1, bytes)) }) ?? mr_pages_allocate(max(1, bytes))
     else { return nil }
+    self.pool = pool
     self.precision = precision
     self.rowCount = rowCount
     self.width = width
@@ -83,6 +86,7 @@ public final class EmbeddingTable: @unchecked Sendable {
     rowBytes = row
     byteCount = bytes.count
     pages = nil
+    pool = nil
     self.owner = owner
     c = mr_embedding(
       rows: bytes.baseAddress, row_count: UInt64(rowCount), element: Int32(precision.rawValue), width: UInt32(width),
@@ -90,7 +94,8 @@ public final class EmbeddingTable: @unchecked Sendable {
   }
 
   deinit {
-    if let pages { mr_pages_free(pages, max(1, byteCount)) }
+    guard let pages else { return }
+    if let pool { pool.give(pages, byteCount: max(1, byteCount)) } else { mr_pages_free(pages, max(1, byteCount)) }
   }
 
   /// All rows. Valid as long as the table lives.

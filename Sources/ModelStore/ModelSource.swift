@@ -8,6 +8,14 @@ public struct ModelSource: Sendable, Equatable {
     case specific([Int])
   }
 
+  /// Where embedding tables live.
+  public enum Tables: Sendable, Equatable {
+    /// Copied into huge pages. With a spare, the memory of a version that went is kept for the one that comes.
+    case hugePages(keepsSpare: Bool)
+    /// In the file's mapping.
+    case mapped
+  }
+
   public static let labelsMax = 16
   public static let versionsMax = 64
 
@@ -24,10 +32,11 @@ public struct ModelSource: Sendable, Equatable {
   public var reloadMilliseconds: Int?
   /// Whether a new version scores recent rows before it is served.
   public var warms: Bool
+  public var tables: Tables
 
   public init(
     path: String, name: String? = nil, versions: Versions = .latest(1), labels: [String: Int] = [:], maxBatchSize: Int? = nil,
-    reloadMilliseconds: Int? = 1000, warms: Bool = true
+    reloadMilliseconds: Int? = 1000, warms: Bool = true, tables: Tables = .hugePages(keepsSpare: true)
   ) {
     self.path = path
     self.name = name
@@ -36,6 +45,7 @@ public struct ModelSource: Sendable, Equatable {
     self.maxBatchSize = maxBatchSize
     self.reloadMilliseconds = reloadMilliseconds
     self.warms = warms
+    self.tables = tables
   }
 
   /// What the model is called before its bundle could be read.

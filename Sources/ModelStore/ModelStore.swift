@@ -186,6 +186,11 @@ public final class ModelStore: @unchecked Sendable {
       yielding { _ = retired.remove(at: index) }
     }
     metrics.retired(retired.count)
+    for place in places {
+      // Nothing comes after it that would need it.
+      if place.isUnloaded { place.dropSpare() }
+      metrics.spare(place.name, bytes: place.spareBytes)
+    }
   }
 
   private func yielding<Value>(_ body: () throws -> Value) rethrows -> Value {
@@ -240,7 +245,7 @@ public final class ModelStore: @unchecked Sendable {
     guard !reservedNames.contains(name), !places.enumerated().contains(where: { $0.offset != index && $0.element.name == name && $0.element.isNamed }) else {
       throw BundleError(place: file.path, reason: "the name \"\(name)\" is another model's: give this one a name of its own in the configuration")
     }
-    let model = try Self.load(bundle)
+    let model = try Self.load(bundle, tables: place.residence)
     // Sections that this build has no use for belong to the file all the same: it is whole, or it is refused.
     try Self.naming(bundle) { try bundle.verify() }
     let version = try LoadedVersion(

@@ -29,6 +29,12 @@ struct StoreMetrics {
     }
   }
 
+  func spare(_ model: String, bytes: Int) {
+    registry.gauge(
+      "millrace_model_spare_bytes", "Memory of a version that went, kept for the one that comes", labels: [("model", model)]
+    ).set(Double(bytes))
+  }
+
   func retired(_ count: Int) {
     registry.gauge("millrace_model_versions_retired", "Old versions whose last requests have not ended yet").set(Double(count))
   }

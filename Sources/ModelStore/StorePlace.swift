@@ -1,4 +1,6 @@
 internal import Bundles
+internal import Families
+internal import Kernels
 
 /// What a store knows of one source: decides what to load and what to drop. A value of the store's thread; no IO.
 struct StorePlace {
@@ -23,12 +25,23 @@ struct StorePlace {
   var folderProblem = ""
   var isUnloaded = false
   var lookedNanoseconds: Int64 = 0
+  /// Memory between two versions; nil: it is given back.
+  private let spare: PagePool?
 
   init(source: ModelSource) {
     self.source = source
+    spare = source.tables == .hugePages(keepsSpare: true) ? PagePool() : nil
     isNamed = source.name != nil
     name = source.provisionalName
   }
+
+  /// Where the tables of the next version go.
+  var residence: TableResidence { source.tables == .mapped ? .mapped : .hugePages(spare) }
+
+  var spareBytes: Int { spare?.byteCount ?? 0 }
+
+  /// Gives the spare memory back; call it again when versions that went since have given theirs.
+  func dropSpare() { spare?.drain() }
 
   /// What is not there, and why.
   var absent: [StoreSnapshot.Absent] {

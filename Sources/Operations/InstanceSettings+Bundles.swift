@@ -21,6 +21,10 @@ extension InstanceSettings {
     /// How often the files are looked at; nil: never.
     public var reloadMilliseconds: Int? = 1000
     public var warms = true
+    /// Whether embedding tables stay in the file's mapping, or are copied into huge pages.
+    public var mapsTables = false
+    /// Whether the memory of a replaced version's tables is kept for the next one's.
+    public var keepsSpareMemory = true
     /// Whether the model answers the features topic, too.
     public var streams = true
 
@@ -64,6 +68,14 @@ extension InstanceSettingsReading {
       bundle.reloadMilliseconds = ["off", "no", "false", "never"].contains(text.lowercased()) ? nil : reader.milliseconds(node, in: 10...86_400_000)
     }
     bundle.warms = reader.bool(item, "warmup", default: bundle.warms)
+    if let node = item.child("tables"), let text = reader.string(node) {
+      switch text {
+      case "huge_pages": bundle.mapsTables = false
+      case "mapped": bundle.mapsTables = true
+      default: reader.problem(node, "expected huge_pages or mapped, found \"\(text)\"")
+      }
+    }
+    bundle.keepsSpareMemory = reader.bool(item, "spare_memory", default: bundle.keepsSpareMemory)
     bundle.streams = reader.bool(item, "stream", default: bundle.streams)
     return reader.problems.count == problemsBefore ? bundle : nil
   }

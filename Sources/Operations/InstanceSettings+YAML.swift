@@ -13,7 +13,7 @@ extension InstanceSettings {
     "kafka": ["bootstrap", "client_id", "properties", "embedded"],
     "kafka.embedded": ["listen", "advertised", "data", "flush", "segment_bytes", "retention_bytes"],
     "topics": ["features", "labels", "examples", "predictions", "dead_letter_suffix", "partitions", "replication", "create"],
-    "models[]": ["bundle", "name", "versions", "labels", "max_batch_size", "reload", "warmup", "stream"],
+    "models[]": ["bundle", "name", "versions", "labels", "max_batch_size", "reload", "warmup", "tables", "spare_memory", "stream"],
     "arms[]": ["name", "follow", "held_until", "refresh_every"],
     "serving": ["group", "poll_events_max", "open_ranges_max", "commit_interval", "linger", "log_requests", "precision", "limits"],
     "serving.limits": ["payload_bytes_max", "values_max", "text_bytes_max", "id_bytes_max", "json_depth_max"],

@@ -11,7 +11,8 @@ extension ModelSource {
     }
     self.init(
       path: settings.path, name: settings.name, versions: versions, labels: settings.labels, maxBatchSize: settings.maxBatchSize,
-      reloadMilliseconds: settings.reloadMilliseconds, warms: settings.warms)
+      reloadMilliseconds: settings.reloadMilliseconds, warms: settings.warms,
+      tables: settings.mapsTables ? .mapped : .hugePages(keepsSpare: settings.keepsSpareMemory))
   }
 }
 

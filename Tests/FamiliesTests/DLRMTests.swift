@@ -198,7 +198,7 @@ import Testing
       let writer = BundleWriter(manifest: BundleManifest(name: "d", family: "", outputs: model.outputs))
       model.write(into: writer)
       let bundle = try writer.encoded().withUnsafeBytes { try ModelBundle.read($0, verifying: .everything) }
-      for residence in [TableResidence.hugePages, .mapped] {
+      for residence in [TableResidence.hugePages(), .mapped] {
         let read = try DLRMModel(bundle: bundle, residence: residence)
         #expect(read.specification == model.specification && read.bottom == model.bottom && read.top == model.top && read.layout == model.layout)
         #expect(read.precision == precision && read.pooling == .mean && read.denseCount == 2 && read.tableRows == Self.tableRows)

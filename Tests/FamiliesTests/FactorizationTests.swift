@@ -156,7 +156,7 @@ func numbers(_ count: Int, seed: UInt64, scale: Float = 1) -> [Float] {
       let writer = BundleWriter(manifest: BundleManifest(name: "fm", family: "", outputs: model.outputs))
       model.write(into: writer)
       let bundle = try writer.encoded().withUnsafeBytes { try ModelBundle.read($0, verifying: .everything) }
-      for residence in [TableResidence.hugePages, .mapped] {
+      for residence in [TableResidence.hugePages(), .mapped] {
         let read = try FactorizationModel(bundle: bundle, residence: residence)
         #expect(read.specification == model.specification && read.bias == model.bias && read.link == .exponential && read.shards == 3)
         withExtendedLifetime((read, model)) { #expect(read.table.bytes.elementsEqual(model.table.bytes) && read.table.precision == precision) }

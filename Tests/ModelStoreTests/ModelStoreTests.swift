@@ -120,6 +120,43 @@ import Testing
     #expect(store.versions == [3] && store.fraud?.absent.isEmpty == true)
   }
 
+  /// The tables of the second version go to fresh memory, beside the first one's; those of the third to what the first one left.
+  @Test(arguments: [true, false]) func aReplacedVersionLeavesItsMemoryToTheNext(_ keepsSpare: Bool) async throws {
+    let folder = TestFolder()
+    let path = folder.file("m.millrace")
+    let registry = Registry()
+    try TestBundles.writeTable(path, version: 1)
+    let store = ModelStore(
+      ModelSource(path: path, reloadMilliseconds: nil, tables: .hugePages(keepsSpare: keepsSpare)), registry: registry)
+    store.start()
+    defer { store.stop() }
+    func spare() -> Double { registry.gauge("millrace_model_spare_bytes", "Memory of a version that went, kept for the one that comes", labels: [("model", "table")]).value }
+    func retired() -> Double { registry.gauge("millrace_model_versions_retired", "Old versions whose last requests have not ended yet").value }
+    for version in 2...4 {
+      try TestBundles.writeTable(path, version: version, rows: 50_000 + version)
+      #expect(store.loadNow("table") == nil)
+      #expect(store.snapshot().models.first?.versions.map(\.version) == [version])
+      // The old one goes when the store looks again.
+      while retired() > 0 { await Task.yield() }
+      #expect((spare() > 1_000_000) == keepsSpare)
+    }
+    #expect(store.unloadNow("table") == nil)
+    while retired() > 0 { await Task.yield() }
+    while spare() > 0 { await Task.yield() }
+  }
+
+  @Test func mappedTablesStayInTheFile() throws {
+    let folder = TestFolder()
+    let path = folder.file("m.millrace")
+    try TestBundles.writeTable(path, version: 1)
+    let store = ModelStore(ModelSource(path: path, reloadMilliseconds: nil, tables: .mapped))
+    store.start()
+    defer { store.stop() }
+    let version = try #require(store.snapshot().models.first?.versions.first)
+    #expect(version.isMapped && version.byteCount > 1_000_000)
+    #expect(version.answer == 1)
+  }
+
   @Test func aBadNewVersionOfAFolderLeavesTheBestGoodOne() throws {
     let folder = TestFolder()
     for version in [1, 2] { try TestBundles.write(folder.file("\(version).millrace"), answer: Float(version)) }

@@ -1,6 +1,7 @@
 import Bundles
 import Dispatch
 import Families
+import Kernels
 import Foundation
 import Logging
 import Model
@@ -44,11 +45,24 @@ enum TestBundles {
   }
 }
 
+extension TestBundles {
+  /// A factorization machine of `rows` rows whose bias is its version.
+  static func writeTable(_ path: String, version: Int, rows: Int = 50_000) throws {
+    let width = 8
+    guard let table = EmbeddingTable(rowCount: rows, precision: .float32, width: width, headWidth: 1) else { return }
+    let specification = try ModelSpecification.parse(yaml: "model: table\nfamily: linear\nloss: squared\nfeatures: {a: categorical}\n", file: "table.yaml")
+    guard let model = FactorizationModel(table: table, bias: [Float(version)], link: .identity, specification: specification) else { return }
+    let writer = BundleWriter(manifest: BundleManifest(name: "table", version: version, family: "", outputs: model.outputs))
+    model.write(into: writer)
+    try writer.write(to: path)
+  }
+}
+
 extension LoadedVersion {
   /// What it answers to zeros.
   var answer: Float {
     let batch = RowBatch(for: specification)
-    batch.reserveDenseRow().initializeMemory(as: UInt8.self, repeating: 0, count: batch.denseRowBytes)
+    if batch.denseRowBytes > 0 { batch.reserveDenseRow().initializeMemory(as: UInt8.self, repeating: 0, count: batch.denseRowBytes) }
     batch.endRow()
     let scorer = takeScorer()
     defer { giveBack(scorer) }

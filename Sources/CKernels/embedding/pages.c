@@ -1,6 +1,7 @@
 #if defined(__linux__) && !defined(_GNU_SOURCE)
 #define _GNU_SOURCE
 #endif
+#include <string.h>
 #include <sys/mman.h>
 
 #include "embedding_internal.h"
@@ -29,6 +30,22 @@ void *mr_pages_allocate(size_t bytes) {
 
 void mr_pages_free(void *pages, size_t bytes) {
   if (pages) mr_pages_unmap(pages, rounded(bytes));
+}
+
+void *mr_pages_resize(void *pages, size_t bytes, size_t new_bytes) {
+  if (!pages || new_bytes == 0 || new_bytes > SIZE_MAX / 2) return NULL;
+  const size_t size = rounded(bytes), new_size = rounded(new_bytes);
+  if (new_size < size) mr_pages_unmap((uint8_t *)pages + new_size, size - new_size);
+  if (new_size <= size) return pages;
+  uint8_t *grown = mr_pages_allocate(new_bytes);
+  if (!grown) return NULL;
+#if defined(MREMAP_FIXED)
+  // Pages move with their addresses alone: what was there is neither read nor written.
+  if (mremap(pages, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, grown) != MAP_FAILED) return grown;
+#endif
+  memcpy(grown, pages, bytes);
+  mr_pages_free(pages, bytes);
+  return grown;
 }
 
 void mr_pages_unmap(void *mapping, size_t bytes) {

@@ -9,7 +9,7 @@ extension DLRMModel {
   static let bundleVersion = 1
 
   /// - Throws: what of the bundle is not such a model; every size is checked before it is used.
-  public convenience init(bundle: ModelBundle, residence: TableResidence = .hugePages) throws(BundleError) {
+  public convenience init(bundle: ModelBundle, residence: TableResidence = .hugePages()) throws(BundleError) {
     try bundle.manifest.require(family: "dlrm", versionMax: Self.bundleVersion)
     let place = "manifest.parameters"
     let parameters = bundle.manifest.parameters

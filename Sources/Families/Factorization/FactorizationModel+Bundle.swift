@@ -8,7 +8,7 @@ extension FactorizationModel {
   static let bundleVersion = 1
 
   /// - Throws: what of the bundle is not such a model; every size is checked before it is used.
-  public convenience init(bundle: ModelBundle, residence: TableResidence = .hugePages) throws(BundleError) {
+  public convenience init(bundle: ModelBundle, residence: TableResidence = .hugePages()) throws(BundleError) {
     try bundle.manifest.require(family: "fm", versionMax: Self.bundleVersion)
     let place = "manifest.parameters"
     let parameters = bundle.manifest.parameters
