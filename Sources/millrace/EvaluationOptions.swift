@@ -10,10 +10,10 @@ struct OpenedModel {
   let bundle: ModelBundle
   let model: LoadedModel
 
-  init(path: String) throws {
+  init(path: String, tables: TableResidence = .hugePages()) throws {
     do {
       bundle = try ModelBundle.open(path: path)
-      model = try ModelStore.load(bundle)
+      model = try ModelStore.load(bundle, tables: tables)
     } catch { throw CleanFailure("\(error)") }
   }
 }

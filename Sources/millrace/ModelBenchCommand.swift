@@ -34,6 +34,15 @@ struct ModelBenchCommand: ParsableCommand {
   @Option(help: ArgumentHelp("Instruction set: scalar, neon, avx2 or avx512. Default: the best that the processor has.", valueName: "name"))
   var isa: String?
 
+  @Option(help: ArgumentHelp("Where embedding tables are: huge_pages or mapped (in the file).", valueName: "place"))
+  var tables = Tables.hugePages
+
+  /// Named as the configuration's values are.
+  enum Tables: String, ExpressibleByArgument, CaseIterable {
+    case hugePages = "huge_pages"
+    case mapped
+  }
+
   @Option(help: ArgumentHelp("Rows to score: CSV, JSON events or .npy.", valueName: "file"))
   var data: String?
 
@@ -64,7 +73,7 @@ struct ModelBenchCommand: ParsableCommand {
   func run() throws {
     // Before loading: weights are packed for the set in force.
     if let isa, let set = InstructionSet.supported.first(where: { "\($0)" == isa }) { InstructionSet.force(set) }
-    let opened = try OpenedModel(path: file)
+    let opened = try OpenedModel(path: file, tables: tables == .mapped ? .mapped : .hugePages())
     let source = try data.map { try EvaluationFile.rows($0, label: label, model: opened.model, rowsMax: rows) }
       ?? EvaluationFile.generated(max(rows, sizes.max() ?? 1), seed: seed, model: opened.model)
     let speeds = sizes.map { size in

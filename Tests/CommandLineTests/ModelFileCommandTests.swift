@@ -144,7 +144,7 @@ import Testing
     let quality = try json(try run(folder, "score", "fraud.millrace", "--data", "labelled.csv", "--label", "fraud", "--json").output)
     #expect(quality["auc"] as? Double == 1)
 
-    let bench = try json(try run(folder, "bench", "fraud.millrace", "--batch", "1,4", "--seconds", "0.05", "--rows", "64", "--isa", "scalar", "--json").output)
+    let bench = try json(try run(folder, "bench", "fraud.millrace", "--batch", "1,4", "--seconds", "0.05", "--rows", "64", "--isa", "scalar", "--tables", "mapped", "--json").output)
     let batches = try #require(bench["batches"] as? [[String: Any]])
     #expect(batches.map { $0["batch"] as? Int } == [1, 4] && batches.allSatisfy { ($0["rows_per_second"] as? Double ?? 0) > 0 })
   }

@@ -11,6 +11,7 @@
 #include "mr_loss.h"
 #include "mr_math.h"
 #include "mr_matrix.h"
+#include "mr_pages.h"
 #include "mr_reader.h"
 #include "mr_score.h"
 #include "mr_speculation.h"

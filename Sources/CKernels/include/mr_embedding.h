@@ -86,13 +86,3 @@ void mr_embedding_route_dense(const mr_embedding_field *fields, uint32_t field_c
 /// For one table of all entries but those of id `skipped`: rows, weights, and the end of each batch row among them in `ends`.
 size_t mr_embedding_route_shared(uint32_t table_rows, uint64_t skipped, const uint64_t *ids, const float *values, const int32_t *row_ends,
                                  int32_t batch_rows, uint32_t shard, uint32_t shard_count, uint32_t *rows, float *weights, int32_t *ends);
-
-/// Anonymous zeroed memory that begins at a multiple of 2 MiB, in huge pages where the system gives them. Null when there is none or
-/// `bytes` is 0. Freed with the same size.
-void *mr_pages_allocate(size_t bytes);
-void mr_pages_free(void *pages, size_t bytes);
-/// The same memory, or the same pages elsewhere, for `new_bytes`: what stands in both stays, pages that are new are zeros. Null when there is
-/// no memory; then `pages` are as they were.
-void *mr_pages_resize(void *pages, size_t bytes, size_t new_bytes);
-/// munmap of any mapping, in slices: while pages of one large piece are given back, no other thread of the process can map memory.
-void mr_pages_unmap(void *mapping, size_t bytes);

@@ -1,10 +1,11 @@
 #if defined(__linux__) && !defined(_GNU_SOURCE)
 #define _GNU_SOURCE
 #endif
+#include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
 
-#include "embedding_internal.h"
+#include "mr_pages.h"
 
 #define HUGE_PAGE ((size_t)2 << 20)
 /// What is given back at once.
