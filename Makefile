@@ -97,7 +97,7 @@ test: setup .build/venv/.ready ## Set up and run all tests, then fuzz the decode
 fuzz: setup ## Fuzz the decoders (SECONDS_EACH=60 for longer)
 	Tests/Fuzz/run.sh
 
-arm64: ## Compile the kernels for arm64, and run the matrix forms under qemu when it is there
+arm64: ## Compile the kernels for arm64, and run the forms of matrices and rows under qemu when it is there
 	Tests/ARM64/run.sh
 
 loadtest: build ## Run the short scenarios of loadtest/ against a local instance

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Compiles every kernel for arm64 with the toolchain's clang, and runs the matrix forms there against the portable ones under qemu:
+# Compiles every kernel for arm64 with the toolchain's clang, and runs the forms of matrices and rows there against the portable ones under qemu:
 #   Tests/ARM64/run.sh
 # Needs Debian's libc6-dev-arm64-cross and libgcc-12-dev-arm64-cross to compile and link, qemu-user-static to run. What is missing is skipped, and said.
 set -uo pipefail
@@ -28,14 +28,16 @@ done < <(find Sources/CKernels -name '*.c' | sort)
 [ "$failed" = 0 ] || exit 1
 echo "arm64: $count files compile"
 
-if ! "$clang" "${flags[@]}" -std=gnu11 -fuse-ld=lld -static Tests/ARM64/matrix_forms.c "$objects"/matrix-*.o "$objects"/isa.c.o -lm \
-    -o "$objects/matrix_forms" 2>"$objects/link.log"; then
+link() {
+  "$clang" "${flags[@]}" -std=gnu11 -fuse-ld=lld -static "Tests/ARM64/$1.c" "${@:2}" "$objects"/isa.c.o -lm -o "$objects/$1" 2>"$objects/link.log"
+}
+if ! link matrix_forms "$objects"/matrix-*.o || ! link row_forms "$objects"/embedding-*.o "$objects"/interaction-*.o; then
   tail -n 5 "$objects/link.log" >&2
-  echo "arm64: NOT RUN, the test does not link (apt-get install libgcc-12-dev-arm64-cross)" >&2
+  echo "arm64: NOT RUN, the tests do not link (apt-get install libgcc-12-dev-arm64-cross)" >&2
   exit 0
 fi
 if [ "$(uname -m)" = aarch64 ]; then
-  "$objects/matrix_forms"
+  "$objects/matrix_forms" && "$objects/row_forms"
   exit
 fi
 qemu=$(command -v qemu-aarch64-static || command -v qemu-aarch64)
@@ -48,3 +50,5 @@ for cpu in max cortex-a57; do
   echo "arm64: matrix forms on $cpu"
   timeout 300 "$qemu" -cpu "$cpu" "$objects/matrix_forms" || exit 1
 done
+echo "arm64: forms of rows"
+timeout 300 "$qemu" "$objects/row_forms" || exit 1
