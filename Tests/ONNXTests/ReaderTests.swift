@@ -13,6 +13,22 @@ import Testing
     #expect(model.graph.initializers.first { $0.name == "w0" }?.tensor.sizes == [9, 6])
   }
 
+  /// Nothing else may hold the file of a model without tensors.
+  @Test func aModelKeepsItsBytes() throws {
+    final class Owner {}
+    var owner: Owner? = Owner()
+    weak var held = owner
+    var maker = ModelMaker()
+    maker.input("x", width: 3)
+    maker.node("Relu", ["x"], ["y"])
+    maker.output("y")
+    let bytes = CopiedBytes(maker.bytes)
+    let model = try ONNXModel.read(borrowing: bytes.bytes, owner: try #require(owner))
+    owner = nil
+    #expect(held != nil)
+    withExtendedLifetime((model, bytes)) {}
+  }
+
   @Test func whatIsNotSupportedIsNamed() throws {
     func reason(_ build: (inout ProtobufWriter) -> Void) -> String {
       var graph = ProtobufWriter()

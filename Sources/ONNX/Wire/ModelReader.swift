@@ -40,7 +40,7 @@ struct ModelReader {
     guard let graph else { throw ONNXError(place: "file", reason: "has no graph: is it an ONNX model?") }
     return ONNXModel(
       irVersion: irVersion, producer: producer, producerVersion: producerVersion, operatorSets: operatorSets, metadata: metadata,
-      graph: graph, bytes: bytes, texts: texts)
+      graph: graph, bytes: bytes, owner: owner, texts: texts)
   }
 
   private func operatorSet(_ bytes: UnsafeRawBufferPointer) throws(ONNXError) -> (String, Int) {

@@ -1,6 +1,7 @@
 public import Model
 
-/// A model file as read: graph, operator sets, metadata. Initializers are borrowed from the bytes, which it keeps.
+/// A model file as read: graph, operator sets, metadata. Initializers are borrowed from the bytes, whose owner it keeps: a model of trees or support
+/// vectors may have no initializer that would.
 /// Field numbers: onnx.proto3 of ONNX 1.17 (IR version 10) and later.
 public final class ONNXModel: @unchecked Sendable {
   public let irVersion: Int
@@ -12,12 +13,13 @@ public final class ONNXModel: @unchecked Sendable {
   public let graph: GraphDefinition
   /// All bytes of the file.
   public let bytes: UnsafeRawBufferPointer
+  private let owner: AnyObject
   /// Every text in it, by hash.
   let texts: TextTable
 
   init(
     irVersion: Int, producer: String, producerVersion: String, operatorSets: [String: Int], metadata: [String: String],
-    graph: GraphDefinition, bytes: UnsafeRawBufferPointer, texts: TextTable
+    graph: GraphDefinition, bytes: UnsafeRawBufferPointer, owner: AnyObject, texts: TextTable
   ) {
     self.irVersion = irVersion
     self.producer = producer
@@ -26,6 +28,7 @@ public final class ONNXModel: @unchecked Sendable {
     self.metadata = metadata
     self.graph = graph
     self.bytes = bytes
+    self.owner = owner
     self.texts = texts
   }
 }
