@@ -1,7 +1,9 @@
+import Families
 import Foundation
 import Model
 import Testing
 
+@testable import Bundles
 @testable import ONNX
 
 /// Support vector machines by hand, and machines whose attributes do not fit each other. ConformanceTests has them beside onnxruntime, WholeModelTests
@@ -47,6 +49,24 @@ import Testing
     ]
     let probabilities = try #require(try answer("SVMClassifier", many, [1, 2, -1, 0, .nan, 0])["scores"]?.floats)
     #expect(probabilities.count == 9 && abs(probabilities[0..<3].reduce(0, +) - 1) < 1e-4 && abs(probabilities[3..<6].reduce(0, +) - 1) < 1e-4)
+  }
+
+  /// A file of attributes alone: nothing but the model keeps it mapped while a bundle is made of it.
+  @Test func aFileBecomesABundle() throws {
+    var maker = ModelMaker()
+    maker.input("x", width: 2)
+    maker.node("SVMClassifier", ["x"], ["label", "scores"], domain: "ai.onnx.ml", Self.classifier)
+    maker.output("label", .int64)
+    maker.output("scores")
+    let path = FileManager.default.temporaryDirectory.appendingPathComponent("millrace-svm-\(UUID().uuidString).onnx")
+    try Data(maker.bytes).write(to: path)
+    defer { try? FileManager.default.removeItem(at: path) }
+    let model = try ONNXGraphModel(model: try ONNXModel.read(path: path.path))
+    let writer = BundleWriter(manifest: BundleManifest(name: "svm", family: "onnx", outputs: model.outputs))
+    try model.write(into: writer)
+    let served = try ONNXGraphModel(bundle: try writer.encoded().withUnsafeBytes { try ModelBundle.read($0, verifying: .everything) })
+    #expect(served.outputs.map(\.name) == ["scores", "label"] && !served.isRowByRow)
+    #expect(ServedGraphTests.score(served.makeScorer(rowsMax: 3), ServedGraphTests.batch(served, [[2, 1], [1, -1], [0, 0]])).prefix(4) == [2.75, -2.75, -3.25, 3.25])
   }
 
   @Test(arguments: [

@@ -60,30 +60,34 @@ private final class SVMRegressorKernel: Kernel, @unchecked Sendable {
     post = try PostTransform(node)
   }
 
-  override func scratchBytes(_ call: Call) -> Int {
-    vectors.blockCount * MemoryLayout<SIMD16<Float>>.stride + vectors.columns * MemoryLayout<Float>.stride
-  }
+  override func scratchBytes(_ call: Call) -> Int { vectors.scratchFloats * MemoryLayout<Float>.stride }
 
   override func run(_ call: Call) {
     let input = call.input(0)
-    let values = call.scratch.assumingMemoryBound(to: SIMD16<Float>.self)
-    let kernels = call.scratch.assumingMemoryBound(to: Float.self)
-    let own = (call.scratch + vectors.blockCount * MemoryLayout<SIMD16<Float>>.stride).assumingMemoryBound(to: Float.self)
+    let values = call.scratch.assumingMemoryBound(to: Float.self)
+    let own = values + vectors.rowsMax * vectors.stride
     let to = call.output().floats
-    for row in 0..<input.rowCount {
-      vectors.values(input.floatRow(row, scratch: own), into: values)
-      var sum = kernels[0]
-      if let coefficients {
-        sum = 0
-        for vector in 0..<vectors.count { sum += kernels[vector] * coefficients[vector] }
-      }
-      sum += rho
-      if isOneClass {
-        to[row] = sum > 0 ? 1 : -1
-      } else {
-        to[row] = sum
-        post.apply(to + row, 1)
-      }
+    var first = 0
+    while first < input.rowCount {
+      let rows = min(vectors.rowsMax, input.rowCount - first)
+      vectors.values(input.floatRows(first, rows, scratch: own), rows: rows, into: values, scratch: call.matrices)
+      for row in 0..<rows { finish(values + row &* vectors.stride, to + (first &+ row)) }
+      first &+= rows
+    }
+  }
+
+  private func finish(_ kernels: UnsafePointer<Float>, _ to: UnsafeMutablePointer<Float>) {
+    var sum = kernels[0]
+    if let coefficients {
+      sum = 0
+      for vector in 0..<vectors.count { sum += kernels[vector] * coefficients[vector] }
+    }
+    sum += rho
+    if isOneClass {
+      to[0] = sum > 0 ? 1 : -1
+    } else {
+      to[0] = sum
+      post.apply(to, 1)
     }
   }
 }
@@ -156,41 +160,46 @@ private final class SVMClassifierKernel: Kernel, @unchecked Sendable {
   private var pairCount: Int { classes * (classes - 1) / 2 }
 
   override func scratchBytes(_ call: Call) -> Int {
-    let floats = vectors.columns + pairCount + scoreCount + classes + (probabilities?.scratchFloats ?? 0)
-    return vectors.blockCount * MemoryLayout<SIMD16<Float>>.stride + floats * MemoryLayout<Float>.stride
+    (vectors.scratchFloats + pairCount + scoreCount + classes + (probabilities?.scratchFloats ?? 0)) * MemoryLayout<Float>.stride
   }
 
   override func run(_ call: Call) {
     let input = call.input(0)
-    let values = call.scratch.assumingMemoryBound(to: SIMD16<Float>.self)
-    let kernels = call.scratch.assumingMemoryBound(to: Float.self)
-    let ownRow = (call.scratch + vectors.blockCount * MemoryLayout<SIMD16<Float>>.stride).assumingMemoryBound(to: Float.self)
-    let pairs = ownRow + vectors.columns
+    let values = call.scratch.assumingMemoryBound(to: Float.self)
+    let own = values + vectors.rowsMax * vectors.stride
+    var first = 0
+    while first < input.rowCount {
+      let rows = min(vectors.rowsMax, input.rowCount - first)
+      vectors.values(input.floatRows(first, rows, scratch: own), rows: rows, into: values, scratch: call.matrices)
+      for row in 0..<rows { finish(call, first &+ row, values + row &* vectors.stride) }
+      first &+= rows
+    }
+  }
+
+  /// Label and scores of one row.
+  private func finish(_ call: Call, _ row: Int, _ kernels: UnsafePointer<Float>) {
+    let pairs = call.scratch.assumingMemoryBound(to: Float.self) + vectors.scratchFloats
     let ownScores = pairs + pairCount
     let votes = ownScores + scoreCount
-    let couples = votes + classes
-    for row in 0..<input.rowCount {
-      vectors.values(input.floatRow(row, scratch: ownRow), into: values)
-      let scores = call.hasOutput(1) ? call.output(1).floats + row &* scoreCount : ownScores
-      let label: Int
-      if coefficients == nil {
-        for index in 0..<classes { scores[index] = kernels[index] + rho[0] }
-        label = linearLabel(scores)
+    let scores = call.hasOutput(1) ? call.output(1).floats + row &* scoreCount : ownScores
+    let label: Int
+    if coefficients == nil {
+      for index in 0..<classes { scores[index] = kernels[index] + rho[0] }
+      label = linearLabel(scores)
+      post.apply(scores, classes)
+    } else {
+      label = vote(kernels, votes, pairs)
+      if let probabilities {
+        probabilities.couple(pairs, scratch: votes + classes, into: scores)
         post.apply(scores, classes)
+      } else if classes == 2 {
+        binary(pairs[0], scores)
       } else {
-        label = vote(kernels, votes, pairs)
-        if let probabilities {
-          probabilities.couple(pairs, scratch: couples, into: scores)
-          post.apply(scores, classes)
-        } else if classes == 2 {
-          binary(pairs[0], scores)
-        } else {
-          scores.update(from: pairs, count: pairCount)
-          post.apply(scores, pairCount)
-        }
+        scores.update(from: pairs, count: pairCount)
+        post.apply(scores, pairCount)
       }
-      if call.hasOutput(0) { call.output(0).pointer(UInt64.self)[row] = labels[label] }
     }
+    if call.hasOutput(0) { call.output(0).pointer(UInt64.self)[row] = labels[label] }
   }
 
   /// Two classes without probabilities, as onnxruntime answers: SOFTMAX leaves the second score as it is, the first is what is missing to 1.

@@ -1,25 +1,29 @@
-// Hot: `values` of each row.
+// Hot: `values` of each block of rows.
 internal import CKernels
 internal import Foundation
+internal import Kernels
 internal import Model
 
-/// The support vectors of a machine and its kernel function. In blocks of 16 vectors: a column of a block lies together, so that 16 sums grow
-/// side by side. Immutable.
+/// The support vectors of a machine and its kernel function. Those of dot products are a packed matrix; for distances, vectors lie in blocks of 16
+/// with a column of a block together, so that 16 sums grow side by side. Immutable.
 final class SupportVectors: @unchecked Sendable {
-  /// Of the dot product d, or of the squared distance: d, (gamma d + coef0)^degree, tanh(gamma d + coef0), exp(-gamma |x - v|²).
+  /// Of the dot product d, or of the distance: d, (gamma d + coef0)^degree, tanh(gamma d + coef0), exp(-gamma |x - v|²).
   enum Function { case linear, polynomial, sigmoid, radial }
+
+  /// Values of one call stay in the second-level cache.
+  private static let valuesMax = 1 << 16
 
   let columns: Int
   let count: Int
   private let function: Function
+  private let products: PackedMatrix?
   private let blocks: ModelNumbers<SIMD16<Float>>
   private var gamma: Float = 0
-  private var offset: Float = 0
   private var degree: Float = 0
 
   /// - Parameter attribute: [count, columns] of them. `isPlain`: the dot product, whatever kernel the node names.
   init(_ node: NodeContext, _ attribute: String, count: Int, columns: Int, isPlain: Bool = false) throws(ONNXError) {
-    let numbers = try node.floats(attribute) ?? []
+    var numbers = try node.floats(attribute) ?? []
     let (expected, overflow) = count.multipliedReportingOverflow(by: columns)
     guard count > 0, columns > 0, !overflow, numbers.count == expected else {
       throw node.error("\(numbers.count) numbers in \(attribute) for \(count) vectors of \(columns) columns")
@@ -37,7 +41,16 @@ final class SupportVectors: @unchecked Sendable {
     let parameters = try node.floats("kernel_params") ?? []
     guard parameters.isEmpty || parameters.count == 3 else { throw node.error("\(parameters.count) kernel_params instead of gamma, coef0 and degree") }
     function = isPlain ? .linear : named
-    if !parameters.isEmpty { (gamma, offset, degree) = (parameters[0], parameters[1], parameters[2]) }
+    if !parameters.isEmpty { (gamma, degree) = (parameters[0], parameters[2]) }
+    guard function == .radial else {
+      blocks = ModelNumbers([])
+      if function != .linear { for index in numbers.indices { numbers[index] *= gamma } }
+      let offset = function == .linear ? nil : [Float](repeating: parameters.isEmpty ? 0 : parameters[1], count: count)
+      products = PackedMatrix(
+        weights: numbers, bias: offset, inputs: columns, outputs: count, activation: function == .sigmoid ? .tanh : .none, precision: .float32)
+      return
+    }
+    products = nil
     var blocks = [SIMD16<Float>](repeating: SIMD16(), count: (count - 1) / 16 * columns + columns)
     for vector in 0..<count {
       for column in 0..<columns { blocks[vector / 16 * columns + column][vector % 16] = numbers[vector * columns + column] }
@@ -45,56 +58,71 @@ final class SupportVectors: @unchecked Sendable {
     self.blocks = ModelNumbers(blocks)
   }
 
-  /// What `values` writes: whole blocks.
-  var blockCount: Int { (count - 1) / 16 + 1 }
+  /// Floats from the values of one row to those of the next: whole blocks.
+  var stride: Int { ((count - 1) / 16 + 1) * 16 }
+  /// Rows that `values` takes at most.
+  var rowsMax: Int { max(1, min(16, Self.valuesMax / stride)) }
+  /// Values of the rows of one call, and those rows as floats.
+  var scratchFloats: Int { rowsMax * (stride + columns) }
 
-  /// The kernel function of x and each vector; what follows the last one has no meaning.
-  func values(_ x: UnsafePointer<Float>, into values: UnsafeMutablePointer<SIMD16<Float>>) {
-    var from = UnsafePointer(blocks.pointer)
-    for block in 0..<blockCount {
-      var sum = SIMD16<Float>()
-      if function == .radial {
-        for column in 0..<columns {
-          let difference = from[column] - x[column]
-          sum += difference * difference
-        }
-        sum *= -gamma
-      } else {
-        for column in 0..<columns { sum += from[column] * x[column] }
-        if function != .linear { sum = sum * gamma + offset }
-        if function == .polynomial { sum = power(sum) }
-      }
-      values[block] = sum
-      from += columns
+  /// The kernel function of each vector and `rows` rows of x, into rows of `stride` floats, 64-byte aligned; what follows the last vector has no
+  /// meaning.
+  func values(_ x: UnsafePointer<Float>, rows: Int, into values: UnsafeMutablePointer<Float>, scratch: MatrixScratch) {
+    if let products {
+      products.multiply(x, xStride: columns, rows: rows, into: values, yStride: stride, scratch: scratch)
+      if function == .polynomial { for row in 0..<rows { raise(values + row &* stride) } }
+      return
     }
-    guard function == .radial || function == .sigmoid else { return }
-    let floats = UnsafeMutableRawPointer(values).assumingMemoryBound(to: Float.self)
-    let last = function == .radial ? UnaryFunction.exponential : .tanh
-    mr_elementwise_unary(last.rawValue, floats, floats, count, 0, 0)
+    for row in 0..<rows {
+      distances(x + row &* columns, into: values + row &* stride)
+      mr_elementwise_unary(UnaryFunction.exponential.rawValue, values + row &* stride, values + row &* stride, count, 0, 0)
+    }
   }
 
-  private func power(_ base: SIMD16<Float>) -> SIMD16<Float> {
-    if degree == 2 { return base * base }
-    if degree == 3 { return base * base * base }
-    var result = base
-    for lane in 0..<16 { result[lane] = pow(base[lane], degree) }
-    return result
+  /// -gamma |x - v|²
+  private func distances(_ x: UnsafePointer<Float>, into values: UnsafeMutablePointer<Float>) {
+    let to = UnsafeMutableRawPointer(values).assumingMemoryBound(to: SIMD16<Float>.self)
+    var from = UnsafePointer(blocks.pointer)
+    for block in 0..<stride / 16 {
+      var sum = SIMD16<Float>()
+      for column in 0..<columns {
+        let difference = from[column] - x[column]
+        sum += difference * difference
+      }
+      to[block] = sum * -gamma
+      from += columns
+    }
+  }
+
+  /// To the power of the degree.
+  private func raise(_ values: UnsafeMutablePointer<Float>) {
+    if degree != 2 && degree != 3 {
+      for vector in 0..<count { values[vector] = pow(values[vector], degree) }
+      return
+    }
+    let blocks = UnsafeMutableRawPointer(values).assumingMemoryBound(to: SIMD16<Float>.self)
+    for block in 0..<stride / 16 {
+      let base = blocks[block]
+      blocks[block] = degree == 2 ? base * base : base * base * base
+    }
   }
 }
 
 extension Tensor {
-  /// One row of any numbers as floats: where it lies, or converted into `scratch`.
-  func floatRow(_ row: Int, scratch: UnsafeMutablePointer<Float>) -> UnsafePointer<Float> {
-    let columns = rowColumns
-    func converted<X: RowNumber>(_ from: UnsafeMutablePointer<X>) -> UnsafePointer<Float> {
-      for column in 0..<columns { scratch[column] = from[row &* columns &+ column].single }
-      return UnsafePointer(scratch)
-    }
+  /// Some rows of any numbers as floats: where they lie, or converted into `scratch`.
+  func floatRows(_ first: Int, _ count: Int, scratch: UnsafeMutablePointer<Float>) -> UnsafePointer<Float> {
+    let start = first &* rowColumns
+    let numbers = count &* rowColumns
     switch element {
-    case .float64: return converted(pointer(Double.self))
-    case .int64: return converted(pointer(Int64.self))
-    case .int32: return converted(pointer(Int32.self))
-    default: return UnsafePointer(floats + row &* columns)
+    case .float64: return converted(pointer(Double.self) + start, numbers, scratch)
+    case .int64: return converted(pointer(Int64.self) + start, numbers, scratch)
+    case .int32: return converted(pointer(Int32.self) + start, numbers, scratch)
+    default: return UnsafePointer(floats + start)
     }
+  }
+
+  private func converted<X: RowNumber>(_ from: UnsafePointer<X>, _ count: Int, _ scratch: UnsafeMutablePointer<Float>) -> UnsafePointer<Float> {
+    for index in 0..<count { scratch[index] = from[index].single }
+    return UnsafePointer(scratch)
   }
 }
