@@ -12,10 +12,9 @@ typedef struct bags {
 } bags;
 
 /// Columns `column` ..< `column` + LANES * vectors (the first `tail` of the last vector unless `full`) of the bag of entries from ..< to, into
-/// `out`. `only`: they are the whole row. `element`, `vectors`, `full`, `only` and `weighted` are constants
-/// where this is inlined.
-INLINE void block(const bags *b, int32_t from, int32_t to, int mode, float *out, const int element, const int vectors, const bool full, const bool only,
-                  const bool weighted, uint32_t column, uint32_t tail) {
+/// `out`. `only`: they are the whole row. `element`, `vectors`, `full`, `only` and `weighted` are constants where this is inlined.
+INLINE void block(const bags *b, int32_t from, int32_t to, int mode, float *out, const int element, const int vectors, const bool full,
+                  const bool only, const bool weighted, uint32_t column, uint32_t tail) {
   const mr_embedding *t = b->t;
   const uint32_t each = mr_element_bytes(element), at = mr_values_at(element, t->head) + column * each, stride = t->row_bytes;
   const uint8_t *base = t->rows;
@@ -105,9 +104,10 @@ void BAG(const mr_embedding *t, const uint32_t *rows, const float *weights, cons
   }
 }
 
-/// `sixteen`: the row has 16 values, which is known where this is inlined.
+/// `element`, `weighted` and `sixteen` (the row has 16 values) are constants where this is inlined: each form is a function of its own, with the
+/// registers to itself.
 INLINE void add(const mr_embedding *t, const uint32_t *rows, const float *weights, const uint32_t *slots, size_t count, float *out,
-                size_t slot_stride, const int element, const bool sixteen) {
+                size_t slot_stride, const int element, const bool weighted, const bool sixteen) {
   const uint32_t each = mr_element_bytes(element), at = mr_values_at(element, t->head), stride = t->row_bytes, width = sixteen ? 16 : t->width;
   const uint32_t used = at + width * each;
   const uint8_t *base = t->rows;
@@ -116,7 +116,7 @@ INLINE void add(const mr_embedding *t, const uint32_t *rows, const float *weight
   for (size_t e = 0; e < count; e++) {
     if (e + ahead < count) mr_prefetch_lines(base + (uint64_t)rows[e + ahead] * stride, used);
     const uint8_t *row = base + (uint64_t)rows[e] * stride, *from = row + at;
-    const float weight = weights ? weights[e] : 1;
+    const float weight = weighted ? weights[e] : 1;
     float *to = out + (size_t)slots[e] * slot_stride;
     vf factor = vf_set(weight), shift = vf_set(0);
     if (element == MR_ROWS_INT8) {
@@ -130,6 +130,7 @@ INLINE void add(const mr_embedding *t, const uint32_t *rows, const float *weight
       vf_store(to + c, vf_fma(x, factor, y));
     }
     if (!sixteen && c < width) {
+      __builtin_assume(width - c < LANES);
       vf x = row_load_some(element, from + c * each, width - c), y = vf_load_some(to + c, width - c);
       if (element == MR_ROWS_INT8) y = vf_add(y, shift);
       vf_store_some(to + c, vf_fma(x, factor, y), width - c);
@@ -137,14 +138,30 @@ INLINE void add(const mr_embedding *t, const uint32_t *rows, const float *weight
   }
 }
 
-TARGET void ADD(const mr_embedding *t, const uint32_t *rows, const float *weights, const uint32_t *slots, size_t count, float *out,
-                size_t slot_stride) {
-  switch (t->element * 2 + (t->width == 16)) {
-    case MR_ROWS_FLOAT32 * 2: add(t, rows, weights, slots, count, out, slot_stride, MR_ROWS_FLOAT32, false); break;
-    case MR_ROWS_FLOAT32 * 2 + 1: add(t, rows, weights, slots, count, out, slot_stride, MR_ROWS_FLOAT32, true); break;
-    case MR_ROWS_BFLOAT16 * 2: add(t, rows, weights, slots, count, out, slot_stride, MR_ROWS_BFLOAT16, false); break;
-    case MR_ROWS_BFLOAT16 * 2 + 1: add(t, rows, weights, slots, count, out, slot_stride, MR_ROWS_BFLOAT16, true); break;
-    case MR_ROWS_INT8 * 2: add(t, rows, weights, slots, count, out, slot_stride, MR_ROWS_INT8, false); break;
-    default: add(t, rows, weights, slots, count, out, slot_stride, MR_ROWS_INT8, true); break;
+#define ADD_FORM(name, element, weighted, sixteen)                                                                          \
+  TARGET __attribute__((noinline)) static void name(const mr_embedding *t, const uint32_t *rows, const float *weights,     \
+                                                    const uint32_t *slots, size_t count, float *out, size_t stride) {      \
+    add(t, rows, weights, slots, count, out, stride, element, weighted, sixteen);                                           \
   }
+
+ADD_FORM(add_float32, MR_ROWS_FLOAT32, false, false)
+ADD_FORM(add_float32_sixteen, MR_ROWS_FLOAT32, false, true)
+ADD_FORM(add_float32_weighted, MR_ROWS_FLOAT32, true, false)
+ADD_FORM(add_float32_weighted_sixteen, MR_ROWS_FLOAT32, true, true)
+ADD_FORM(add_bfloat16, MR_ROWS_BFLOAT16, false, false)
+ADD_FORM(add_bfloat16_sixteen, MR_ROWS_BFLOAT16, false, true)
+ADD_FORM(add_bfloat16_weighted, MR_ROWS_BFLOAT16, true, false)
+ADD_FORM(add_bfloat16_weighted_sixteen, MR_ROWS_BFLOAT16, true, true)
+ADD_FORM(add_int8, MR_ROWS_INT8, false, false)
+ADD_FORM(add_int8_sixteen, MR_ROWS_INT8, false, true)
+ADD_FORM(add_int8_weighted, MR_ROWS_INT8, true, false)
+ADD_FORM(add_int8_weighted_sixteen, MR_ROWS_INT8, true, true)
+
+void ADD(const mr_embedding *t, const uint32_t *rows, const float *weights, const uint32_t *slots, size_t count, float *out, size_t slot_stride) {
+  static const mr_add_function forms[3][2][2] = {
+      {{add_float32, add_float32_sixteen}, {add_float32_weighted, add_float32_weighted_sixteen}},
+      {{add_bfloat16, add_bfloat16_sixteen}, {add_bfloat16_weighted, add_bfloat16_weighted_sixteen}},
+      {{add_int8, add_int8_sixteen}, {add_int8_weighted, add_int8_weighted_sixteen}},
+  };
+  forms[t->element - MR_ROWS_FLOAT32][weights != NULL][t->width == 16](t, rows, weights, slots, count, out, slot_stride);
 }

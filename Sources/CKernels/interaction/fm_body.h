@@ -73,11 +73,21 @@ INLINE void partial(const mr_embedding *t, uint32_t outputs, const uint32_t *row
   }
 }
 
-TARGET void FM(const mr_embedding *t, uint32_t outputs, const uint32_t *rows, const float *weights, const int32_t *ends, int32_t batch_rows,
-               float *accumulators) {
+#define FORM(name, element)                                                                                                  \
+  TARGET __attribute__((noinline)) static void name(const mr_embedding *t, uint32_t outputs, const uint32_t *rows,            \
+                                                    const float *weights, const int32_t *ends, int32_t batch_rows, float *a) { \
+    partial(t, outputs, rows, weights, ends, batch_rows, a, element);                                                          \
+  }
+
+FORM(partial_float32, MR_ROWS_FLOAT32)
+FORM(partial_bfloat16, MR_ROWS_BFLOAT16)
+FORM(partial_int8, MR_ROWS_INT8)
+
+void FM(const mr_embedding *t, uint32_t outputs, const uint32_t *rows, const float *weights, const int32_t *ends, int32_t batch_rows,
+        float *accumulators) {
   switch (t->element) {
-    case MR_ROWS_FLOAT32: partial(t, outputs, rows, weights, ends, batch_rows, accumulators, MR_ROWS_FLOAT32); break;
-    case MR_ROWS_BFLOAT16: partial(t, outputs, rows, weights, ends, batch_rows, accumulators, MR_ROWS_BFLOAT16); break;
-    default: partial(t, outputs, rows, weights, ends, batch_rows, accumulators, MR_ROWS_INT8); break;
+    case MR_ROWS_FLOAT32: partial_float32(t, outputs, rows, weights, ends, batch_rows, accumulators); break;
+    case MR_ROWS_BFLOAT16: partial_bfloat16(t, outputs, rows, weights, ends, batch_rows, accumulators); break;
+    default: partial_int8(t, outputs, rows, weights, ends, batch_rows, accumulators); break;
   }
 }
