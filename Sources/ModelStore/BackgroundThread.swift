@@ -8,16 +8,18 @@ internal import Glibc
 /// others leave. Where they leave next to nothing it would never end: so that holds for a while only.
 struct BackgroundThread: Sendable {
   /// After so long at the lowest priority, work goes on at a low one: a new version comes even to a machine that is never idle.
-  static let yieldingSecondsMax = 10
+  static let yieldingMillisecondsMax = 10_000
   private static let niceness: Int32 = 10
   /// sched(7); the C library's module leaves it out.
-  private static let idlePolicy: Int32 = 5
+  static let idlePolicy: Int32 = 5
 
   private let thread: pthread_t
+  private let yieldingMilliseconds: Int
 
   /// The calling thread, from now on of low weight.
-  init() {
+  init(yieldingMilliseconds: Int = yieldingMillisecondsMax) {
     thread = pthread_self()
+    self.yieldingMilliseconds = yieldingMilliseconds
     // 0: the thread that calls, of it alone.
     _ = setpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0, Self.niceness)
   }
@@ -27,7 +29,7 @@ struct BackgroundThread: Sendable {
     setPolicy(Self.idlePolicy)
     // The thread outlives the timer: it is cancelled, and waited for, before this returns.
     let timer = DispatchSource.makeTimerSource(queue: Self.queue)
-    timer.schedule(deadline: .now() + .seconds(Self.yieldingSecondsMax))
+    timer.schedule(deadline: .now() + .milliseconds(yieldingMilliseconds))
     timer.setEventHandler { setPolicy(SCHED_OTHER) }
     timer.resume()
     defer {
