@@ -34,7 +34,7 @@ import Testing
     }
     #expect(try consumer.position(topic: 0, partition: 1) == 700)
     #expect(consumer.topicName(0) == "numbers")
-    let ends = try consumer.watermarks(topic: "numbers", partition: 0, timeoutMilliseconds: 10_000)
+    let ends = try consumer.watermarks(topic: "numbers", partition: 0, timeoutMilliseconds: 60_000)
     #expect(ends.low == 0 && ends.high == 700)
   }
 

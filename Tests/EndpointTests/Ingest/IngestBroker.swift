@@ -68,7 +68,7 @@ final class IngestBroker {
     defer { consumer.close() }
     var missing = 0
     for partition in 0..<Int32(Self.partitions) {
-      let (low, high) = try consumer.watermarks(topic: topic, partition: partition, timeoutMilliseconds: 10_000)
+      let (low, high) = try consumer.watermarks(topic: topic, partition: partition, timeoutMilliseconds: 60_000)
       missing += Int(high - low)
     }
     try consumer.assign((0..<Int32(Self.partitions)).map { .init(topic: topic, partition: $0, offset: .beginning) })

@@ -72,9 +72,9 @@ final class TestServer: Sendable {
     await server.server.stop(graceMilliseconds: 0)
   }
 
-  /// Polls until `done`, for up to ten seconds.
+  /// Polls until `done`, for up to a minute.
   func eventually(_ what: String, _ done: () -> Bool) async throws {
-    let end = MonotonicClock.nanoseconds() + 10_000_000_000
+    let end = MonotonicClock.nanoseconds() + Int64(RawClient.patienceNanoseconds)
     while !done() {
       guard MonotonicClock.nanoseconds() < end else { throw RawClient.Failure(description: "waited too long for \(what): \(events.all)") }
       try await Task.sleep(nanoseconds: 1_000_000)

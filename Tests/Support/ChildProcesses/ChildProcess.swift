@@ -63,7 +63,7 @@ public final class ChildProcess: Sendable {
   public func wait(seconds: Double = 120) async throws -> Int32 {
     try await until("process \(identifier) has ended", seconds: seconds) { !self.isRunning }
     // What it printed last may still be in the pipe.
-    try await until("its output is read", seconds: 10) { self.output.isDrained.withLock { $0 } }
+    try await until("its output is read", seconds: 60) { self.output.isDrained.withLock { $0 } }
     return process.process.terminationStatus
   }
 
