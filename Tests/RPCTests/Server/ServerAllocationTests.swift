@@ -9,9 +9,9 @@ import Testing
   /// Few enough that most runs are over before the loop's next tick, which allocates its timer anew each second.
   private static let reads = 10
   private static let attempts = 20
-  /// Both more than a loop answers beside its look at the count, which takes a few of its own.
+  /// The look at the count takes up to three allocations more, by whether the loop slept: beside so many calls that one of 200 would show.
   private static let fewCalls = 20
-  private static let manyCalls = 80
+  private static let manyCalls = 100
 
   @Test(.enabled(if: AllocationThresholds.areCounted), arguments: ["/test.Service/Echo", "/test.Service/Quiet"])
   func callsAllocateNothing(path: String) async throws {
@@ -62,7 +62,7 @@ import Testing
       let thresholds = try AllocationThresholds()
       let perRead = try #require(thresholds["rpc.server.10-reads.nio"])
       #expect(one <= perRead, "\(one) allocations in \(Self.reads) reads of a call")
-      let perCall = try #require(thresholds["rpc.server.600-more-calls"])
+      let perCall = try #require(thresholds["rpc.server.800-more-calls"])
       #expect(many - few <= perCall, "\(many - few) allocations more for \((Self.manyCalls - Self.fewCalls) * Self.reads) calls more")
     }
   }
