@@ -20,10 +20,10 @@ import Testing
     try #require(files.count > 5)
     let seed = UInt64.random(in: 1..<1 << 32)
     var random = SplitMix(state: seed)
+    var refused = 0
     for file in files {
       let whole = Array(try Data(contentsOf: file))
       if let problem = Self.outcome(whole, library) { Issue.record("\(file.lastPathComponent) itself: \(problem)") }
-      var refused = 0
       for damage in 0..<60 {
         let damaged = Self.damage(whole, damage, &random)
         if let problem = Self.outcome(damaged, library, allowsError: true) {
@@ -31,8 +31,9 @@ import Testing
         }
         if (try? ForestCase.imported(damaged, library)) == nil { refused += 1 }
       }
-      #expect(refused > 0, "\(file.lastPathComponent), seed \(seed): only \(refused) of 60 were noticed")
     }
+    // Of all files together: one whose trees are small beside its parameters may have none.
+    #expect(refused > files.count * 60 / 10, "seed \(seed): only \(refused) of \(files.count * 60) were noticed")
   }
 
   /// Nil when the outcome is one of those that may be.
