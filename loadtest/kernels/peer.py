@@ -393,9 +393,12 @@ def measure(step, seconds, rows):
 
 
 def main():
+    # What libraries print, and the compilers that they start, goes where errors go: standard output is for answers alone.
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
     peer = PEERS[sys.argv[1]](sys.argv[2])
     prepared = {}
-    print(json.dumps({"ready": sys.argv[1]}), flush=True)
+    print(json.dumps({"ready": sys.argv[1]}), flush=True, file=answers)
     for line in sys.stdin:
         asked = json.loads(line)
         batch, seconds = asked["batch"], asked["seconds"]
@@ -408,7 +411,7 @@ def main():
         rows = getattr(step, "rows", batch)
         taken = max(0, measure(step, seconds, rows) - cost)
         scores = [float(value) for value in np.asarray(step(0)).reshape(-1)[:16]]
-        print(json.dumps({"ns_per_row": taken / rows, "call_overhead_ns": cost, "scores": scores}), flush=True)
+        print(json.dumps({"ns_per_row": taken / rows, "call_overhead_ns": cost, "scores": scores}), flush=True, file=answers)
 
 
 if __name__ == "__main__":
