@@ -1,6 +1,6 @@
 // Hot: no allocation, existential or String.
 import CSimdJSON
-public import Model
+internal import Model
 
 /// One output of a model, as a prediction has it by name: the elements of all rows, row by row. Borrowed like the prediction.
 public struct PredictionOutput {

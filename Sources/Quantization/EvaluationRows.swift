@@ -1,4 +1,4 @@
-public import Events
+internal import Events
 public import Families
 public import Model
 

@@ -108,7 +108,7 @@ final class Instance: Sendable {
       }
     }
     if let store {
-      lifecycle.add("models") { try await blocking { self.startModels(store) } } stop: { await blocking { store.stop() } }
+      lifecycle.add("models") { await blocking { self.startModels(store) } } stop: { await blocking { store.stop() } }
     }
     if roles.contains(.gateway) {
       lifecycle.add("stream predictor") { try await blocking { try self.startPredictors() } } stop: {

@@ -9,7 +9,7 @@ public import Model
 /// Tables and columns follow the specification: each categorical or bucketized feature, then each cross, has a table; each other numeric
 /// feature is a column of the dense part's input `numerics`, each vector as many columns behind them as it has places. The numbers of a tensor
 /// `dense` come before all those. A numeric feature or a vector that is not given is 0.
-public final class DLRMModel: LoadedModel {
+public final class DLRMModel: LoadedModel, @unchecked Sendable {
   public static let tablesMax = 1024
   public static let columnsMax = 65_536
   public static let layersMax = 32

@@ -7,7 +7,7 @@ public import Model
 ///
 /// Each sparse entry of a row (but the bias of linear models) has the row `EmbeddingTable.row(of: id, rowCount:)` of one table: the linear
 /// weights of all outputs in float32, then the factors of all outputs in the table's precision. Numeric features are entries with their value.
-public final class FactorizationModel: LoadedModel {
+public final class FactorizationModel: LoadedModel, @unchecked Sendable {
   public static let outputsMax = 256
 
   /// Heads are linear weights [outputs], values are factors [outputs, factors].
