@@ -21,8 +21,8 @@ enum CalibrationRows {
   }
 
   /// All that is in the topic now, up to `rowsMax` rows.
-  /// - Returns: why records were left out.
-  private static func read(topic: String, into rows: EvaluationRows, rowsMax: Int, connection: KafkaConnection) throws -> [EvaluationError] {
+  /// - Returns: how many records were left out, and why the first was: a topic may hold any number of them.
+  private static func read(topic: String, into rows: EvaluationRows, rowsMax: Int, connection: KafkaConnection) throws -> (count: Int, first: EvaluationError?) {
     do {
       let settings = try connection.settings(clientID: "millrace-model")
       guard let found = try reachedAdmin(settings).listTopics().first(where: { $0.name == topic }) else {
@@ -41,14 +41,14 @@ enum CalibrationRows {
         }
       }
       try consumer.assign(open.map { TopicPartitionOffset(topic: $0.topic, partition: $0.partition, offset: .beginning) })
-      var refused: [EvaluationError] = []
+      var refused: (count: Int, first: EvaluationError?) = (0, nil)
       while failure == nil, !open.isEmpty, rows.rowCount < rowsMax {
         consumer.poll(timeoutMilliseconds: 200) { batch in
           batch.forEach { message in
             guard rows.rowCount < rowsMax, let value = message.value else { return }
             do throws(EvaluationError) {
               try rows.append(event: value, contentType: message.header("content-type"), place: "\(topic)/\(message.partition)@\(message.offset)")
-            } catch { refused.append(error) }
+            } catch { refused = (refused.count + 1, refused.first ?? error) }
           }
         }
       }

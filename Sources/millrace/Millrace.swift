@@ -28,6 +28,7 @@ struct Millrace: AsyncParsableCommand {
       RunCommand.self, DemoCommand.self, ProduceCommand.self, TailCommand.self, PredictCommand.self, TopicsCommand.self, BrokerCommand.self,
       ModelCommand.self, LoadTestCommand.self, BenchCommand.self,
     ])
+
   /// Parses the command line and runs what it asks for; help, the version and wrong usage are answered in any environment.
   static func main() async {
     do {

@@ -7,19 +7,9 @@
 #include "mr_isa.h"
 #include "mr_math.h"
 #include "mr_matrix.h"
+#include "random_numbers.h"
 
-static uint64_t state = 88172645463325252u;
 static long checks, wrong;
-
-static uint32_t next(void) {
-  state ^= state << 13;
-  state ^= state >> 7;
-  state ^= state << 17;
-  return (uint32_t)(state >> 32);
-}
-
-/// In [-1, 1].
-static float number(void) { return (float)(int32_t)next() / 2147483648.0f; }
 
 static void expect(int right, const char *what, int precision, size_t rows, size_t inputs, size_t outputs) {
   checks++;

@@ -7,21 +7,11 @@
 
 #include "mr_interaction.h"
 #include "mr_isa.h"
+#include "random_numbers.h"
 
 enum { TABLE_ROWS = 40, BAGS = 7, ENTRIES = 64 };
 
-static uint64_t state = 88172645463325252u;
 static long checks, wrong;
-
-static uint32_t next(void) {
-  state ^= state << 13;
-  state ^= state >> 7;
-  state ^= state << 17;
-  return (uint32_t)(state >> 32);
-}
-
-/// In [-1, 1].
-static float number(void) { return (float)(int32_t)next() / 2147483648.0f; }
 
 static uint32_t rows[ENTRIES], slots[ENTRIES];
 static float weights[ENTRIES];

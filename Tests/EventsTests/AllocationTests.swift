@@ -104,16 +104,20 @@ import Testing
     let decoder = EventDecoder(specification: DenseInputs.trees)
     let batch = RowBatch(for: DenseInputs.trees)
     for (name, record, rows) in [("v2", whole, 64), ("v2", byColumn, 64), ("json", event, 1)] {
-      var decoded = 0
-      let count = record.withUnsafeBytes { payload in
-        steady {
-          batch.removeAll()
-          decoded = decoder.decode(payload, contentType: nil, into: batch).rowCount
-        }
-      }
-      #expect(decoded == rows)
-      try hold("events.decode.dense.\(name)", count)
+      try holdDecoding("events.decode.dense.\(name)", record, rows: rows, decoder, batch)
     }
+  }
+
+  private func holdDecoding(_ name: String, _ record: [UInt8], rows: Int, _ decoder: EventDecoder, _ batch: RowBatch) throws {
+    var decoded = 0
+    let count = record.withUnsafeBytes { payload in
+      steady {
+        batch.removeAll()
+        decoded = decoder.decode(payload, contentType: nil, into: batch).rowCount
+      }
+    }
+    #expect(decoded == rows)
+    try hold(name, count)
   }
 
   /// Rows that are given by the names of categories, some of which training never saw.
@@ -127,15 +131,7 @@ import Testing
     let decoder = EventDecoder(specification: specification)
     let batch = RowBatch(for: specification)
     for (name, record, rows) in [("v2", columns, 64), ("json", event, 1)] {
-      var decoded = 0
-      let count = record.withUnsafeBytes { payload in
-        steady {
-          batch.removeAll()
-          decoded = decoder.decode(payload, contentType: nil, into: batch).rowCount
-        }
-      }
-      #expect(decoded == rows)
-      try hold("events.decode.names.\(name)", count)
+      try holdDecoding("events.decode.names.\(name)", record, rows: rows, decoder, batch)
     }
   }
 
